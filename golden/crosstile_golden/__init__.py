@@ -1,0 +1,1 @@
+"""What Crosstile computes: import, quantisation and the integer network, in NumPy alone."""

@@ -1,0 +1,333 @@
+"""Everything about a crosspoint engine that is known before a gate exists: programs, widths, cycles, memory."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.network import ConvolutionLayer
+from crosstile_golden.numbers import Integers, signed_bits_for
+from numpy.typing import NDArray
+
+from .fold import Fold, PlaneGeometry, banks_needed, legal_folds
+from .timing import Operations
+
+OPERAND_CYCLES = 3   # issue -> window memory -> operand -> product
+ACCUMULATE_CYCLES = 1
+REQUANTISE_CYCLES = 3
+TURNAROUND = 4       # least distance from a pass's last operation to the next read of the same integrator
+
+
+@dataclass(frozen=True)
+class RowStep:
+    """The mode word of one activation row: which integrators its sums are steered to (001 [0064], [0068]).
+
+    intake       the row is a real one, whose activations arrive; else it only completes padded outputs
+    passes       kernel rows run in turn (1 when they run together, 0 when none applies)
+    kernel_row   the first kernel row in turn
+    bank         its integrator bank, (row + padding − kernel row) / stride mod banks
+    fresh        no row before this one contributed: integrators start from zero
+    emit         the last pass completes an output row, which leaves
+    """
+
+    intake: bool
+    passes: int
+    kernel_row: int
+    bank: int
+    fresh: bool
+    emit: bool
+
+
+@dataclass(frozen=True)
+class ColumnStep:
+    """What one activation column does: arrive, complete an output column, and which kernel columns see data."""
+
+    intake: bool
+    output: bool
+    taps: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class CrosspointPlan:
+    """A layer, folded onto a crosspoint engine (US 2020/0117986 [0064]-[0072]).
+
+    Activations arrive once, row by row. Each pixel's window along the row meets every weight; sums of kernel
+    row i at activation row y belong to output row o = (y + padding − i·dilation) / stride. With kernel rows in
+    turn, o's integrators are bank o mod banks of a memory. With kernel rows together, position i of a chain
+    holds the sum of kernel rows 0..i and hands it to position i+1 one row later: position i is bank (y − i)
+    mod kernel rows seen from the sums, so the steering costs addresses and no multiplexer.
+
+    Cycles are those of the engine alone, never kept waiting. Raises `CrosstileError` for a fold that does not
+    divide the layer.
+    """
+
+    layer: ConvolutionLayer
+    fold: Fold
+
+    def __post_init__(self) -> None:
+        if self.fold not in legal_folds(self.plane):
+            raise CrosstileError(
+                f"layer {self.layer.name}: fold {self.fold} is not legal; kernel_rows must be 1 or (stride and "
+                f"dilation 1) {self.plane.kernel_height}, kernel_columns 1 or {self.plane.kernel_width}, channels "
+                f"a divisor of {self.plane.in_channels}, filters a divisor of {self.plane.out_channels}"
+            )
+
+    @cached_property
+    def plane(self) -> PlaneGeometry:
+        """The layer's geometry on two axes."""
+        return PlaneGeometry.of(self.layer.geometry, self.layer.name)
+
+    # How the layer is cut
+
+    @property
+    def rows_together(self) -> bool:
+        """All kernel rows are computed at once, in a chain of integrators."""
+        return self.fold.kernel_rows > 1
+
+    @property
+    def channel_groups(self) -> int:
+        """Cycles that one tap of one pixel takes."""
+        return self.plane.in_channels // self.fold.channels
+
+    @property
+    def column_groups(self) -> int:
+        """Kernel columns taken in turn."""
+        return self.plane.kernel_width // self.fold.kernel_columns
+
+    @property
+    def filter_groups(self) -> int:
+        """Passes over the window for all filters."""
+        return self.plane.out_channels // self.fold.filters
+
+    @property
+    def pass_cycles(self) -> int:
+        """Cycles of one pass: the column groups times the channel groups."""
+        return self.column_groups * self.channel_groups
+
+    @property
+    def banks(self) -> int:
+        """Integrator banks, or 0 where every sum is complete at once."""
+        return 0 if self.plane.kernel_height == 1 else banks_needed(self.plane)
+
+    @property
+    def integrator_positions(self) -> int:
+        """Words of integrators per bank: output columns times filter groups."""
+        return self.plane.out_width * self.filter_groups
+
+    @property
+    def window_pixels(self) -> int:
+        """Pixels of a row that the window spans."""
+        return (self.plane.kernel_width - 1) * self.plane.column_dilation + 1
+
+    # Programs
+
+    @cached_property
+    def row_steps(self) -> tuple[RowStep, ...]:
+        """The stored mode program: one word per activation row, then per row of padding that completes outputs."""
+        plane = self.plane
+        last = (plane.out_height - 1) * plane.row_stride - plane.padding_top
+        last += (plane.kernel_height - 1) * plane.row_dilation
+        return tuple(self._row_step(row) for row in range(max(plane.height, last + 1)))
+
+    def _row_step(self, row: int) -> RowStep:
+        plane = self.plane
+        rows = [i for i in range(plane.kernel_height) if self._output_row(row, i) is not None]
+        final = plane.kernel_height - 1
+        emit = final in rows
+        fresh = row < plane.row_dilation
+        if row >= plane.height:
+            rows = [final] if emit else []
+        passes = min(len(rows), 1) if self.rows_together else len(rows)
+        first = rows[0] if rows else 0
+        bank = (self._output_row(row, first) or 0) % max(self.banks, 1)
+        return RowStep(row < plane.height, passes, first, bank, fresh, emit)
+
+    def _output_row(self, row: int, kernel_row: int) -> int | None:
+        """Return the output row that a kernel row adds to at an activation row, if there is one."""
+        plane = self.plane
+        position = row + plane.padding_top - kernel_row * plane.row_dilation
+        output, rest = divmod(position, plane.row_stride)
+        return output if rest == 0 and 0 <= output < plane.out_height else None
+
+    @property
+    def kernel_row_step(self) -> int:
+        """Distance between the kernel rows that one activation row meets in turn."""
+        return self.plane.row_stride // int(np.gcd(self.plane.row_stride, self.plane.row_dilation))
+
+    @property
+    def bank_step(self) -> int:
+        """Output rows between kernel rows taken in turn."""
+        return self.kernel_row_step * self.plane.row_dilation // self.plane.row_stride
+
+    @cached_property
+    def column_steps(self) -> tuple[ColumnStep, ...]:
+        """One word per activation column, then per column of padding that completes outputs."""
+        plane = self.plane
+        first = (plane.kernel_width - 1) * plane.column_dilation - plane.padding_left
+        last = first + (plane.out_width - 1) * plane.column_stride
+        steps = []
+        for column in range(max(plane.width, last + 1)):
+            output = first <= column <= last and (column - first) % plane.column_stride == 0
+            start = column - (plane.kernel_width - 1) * plane.column_dilation
+            taps = (start + j * plane.column_dilation for j in range(plane.kernel_width))
+            steps.append(ColumnStep(column < plane.width, output, tuple(0 <= tap < plane.width for tap in taps)))
+        return tuple(steps)
+
+    @property
+    def compute_gap(self) -> int:
+        """Idle cycles after a row of sums, where the row is too short for its integrators to settle."""
+        return self._gap(self.pass_cycles)
+
+    @property
+    def flush_gap(self) -> int:
+        """Idle cycles after a row of padding, likewise."""
+        return self._gap(1)
+
+    def _gap(self, pass_cycles: int) -> int:
+        return max(0, TURNAROUND - 1 - (self.integrator_positions - 1) * pass_cycles) if self.banks else 0
+
+    # Time
+
+    @cached_property
+    def operations(self) -> Operations:
+        """One frame, cycle by cycle: which operations take a beat in, and which send one out."""
+        takes: list[NDArray[np.bool_]] = []
+        sends: list[NDArray[np.bool_]] = []
+        cache: dict[tuple[bool, int, bool], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
+        for step in self.row_steps:
+            key = (step.intake, step.passes, step.emit)
+            if key not in cache:
+                cache[key] = self._row_operations(step) if step.intake else self._flush_operations(step)
+            takes.append(cache[key][0])
+            sends.append(cache[key][1])
+        return Operations(np.concatenate(takes), np.concatenate(sends))
+
+    def _row_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        takes, sends = [], []
+        groups = self.channel_groups
+        for column in self.column_steps:
+            computes = column.output and row.passes > 0
+            length = row.passes * self.filter_groups * self.pass_cycles if computes else groups
+            take, send = np.zeros(length, np.bool_), np.zeros(length, np.bool_)
+            if column.intake:
+                end = self.pass_cycles if computes else groups
+                take[end - groups : end] = True
+            if computes and row.emit:
+                send[length - self.pass_cycles * self.filter_groups :] = False
+                send[length - 1 - self.pass_cycles * (self.filter_groups - 1) :: self.pass_cycles] = True
+            takes.append(take)
+            sends.append(send)
+        gap = np.zeros(self.compute_gap, np.bool_)
+        return np.concatenate([*takes, gap]), np.concatenate([*sends, gap])
+
+    def _flush_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        length, gap = self.integrator_positions, self.flush_gap
+        send = np.concatenate([np.full(length, row.emit), np.zeros(gap, np.bool_)])
+        return np.zeros(length + gap, np.bool_), send
+
+    @property
+    def cycles_per_frame(self) -> int:
+        """Cycles from a frame's first operation to the next frame's, when never kept waiting."""
+        return self.operations.cycles
+
+    @property
+    def tree_levels(self) -> int:
+        """Registers in the adder tree of a column: ⌈log2(products per column)⌉."""
+        return (self.products_per_column - 1).bit_length()
+
+    @property
+    def pipeline_cycles(self) -> int:
+        """Cycles from the operation that completes an output to its beat entering the queue."""
+        return OPERAND_CYCLES + self.tree_levels + ACCUMULATE_CYCLES + REQUANTISE_CYCLES
+
+    @property
+    def utilisation(self) -> float:
+        """Share of multiplier-cycles that are multiply-accumulates of the layer, padding counted as work."""
+        return self.plane.macs / (self.fold.multipliers * self.cycles_per_frame)
+
+    # Weights and widths
+
+    @property
+    def products_per_column(self) -> int:
+        """Products that one column sums in a cycle."""
+        return self.fold.kernel_columns * self.fold.channels
+
+    @property
+    def columns(self) -> int:
+        """Columns of the array: kernel rows times filters in parallel."""
+        return self.fold.kernel_rows * self.fold.filters
+
+    @cached_property
+    def weight_fcij(self) -> Integers:
+        """Weights as (filter, channel, kernel row, kernel column) of the plane."""
+        plane = self.plane
+        shape = (plane.out_channels, plane.in_channels, plane.kernel_height, plane.kernel_width)
+        return self.layer.weight.reshape(shape)
+
+    @cached_property
+    def weight_words(self) -> Integers:
+        """Weights as the array reads them: (address, column, product); column = kernel row · filters + filter."""
+        fold, plane = self.fold, self.plane
+        split = self.weight_fcij.reshape(
+            self.filter_groups, fold.filters, self.channel_groups, fold.channels,
+            plane.kernel_height // fold.kernel_rows, fold.kernel_rows, self.column_groups, fold.kernel_columns,
+        )
+        order = (4, 0, 6, 2, 5, 1, 7, 3)  # turn i, filter group, turn j, channel group | i, filter | j, channel
+        return split.transpose(order).reshape(-1, self.columns, self.products_per_column)
+
+    @cached_property
+    def product_range(self) -> tuple[Integers, Integers]:
+        """Least and greatest value of every product, a masked tap (zero) included; shapes as `weight_words`."""
+        return self._bounds(self.weight_words)
+
+    def _bounds(self, weight: Integers) -> tuple[Integers, Integers]:
+        extremes = [weight * self.layer.input_format.minimum, weight * self.layer.input_format.maximum, weight * 0]
+        return np.minimum.reduce(extremes), np.maximum.reduce(extremes)
+
+    @cached_property
+    def integrator_bits(self) -> tuple[int, ...]:
+        """Width of the integrator of each kernel row computed together (one entry if rows run in turn).
+
+        Entry i holds Σ over kernel rows 0..i; the last entry is the whole sum. Proved from the weights:
+        Σ min(w·x) to Σ max(w·x), the worst filter's.
+        """
+        low, high = (bound.sum(axis=(1, 3)) for bound in self._bounds(self.weight_fcij))
+        if not self.rows_together:
+            low, high = low.sum(axis=1, keepdims=True), high.sum(axis=1, keepdims=True)
+        prefix_low, prefix_high = low.cumsum(axis=1).min(axis=0), high.cumsum(axis=1).max(axis=0)
+        return tuple(signed_bits_for(int(a), int(b)) for a, b in zip(prefix_low, prefix_high, strict=True))
+
+    @property
+    def total_range(self) -> tuple[Integers, Integers]:
+        """Least and greatest whole sum of each filter, without the bias."""
+        low, high = self._bounds(self.weight_fcij)
+        return low.sum(axis=(1, 2, 3)), high.sum(axis=(1, 2, 3))
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Width of the widest accumulator, bias included."""
+        low, high = self.total_range
+        low, high = low + self.layer.bias, high + self.layer.bias
+        return max(self.integrator_bits[-1], signed_bits_for(int(low.min()), int(high.max())))
+
+    # Memory, in bits
+
+    @property
+    def weight_memory_bits(self) -> int:
+        """Bits of weights, each held once."""
+        return prod(self.weight_fcij.shape) * self.layer.weight_bits
+
+    @property
+    def integrator_memory_bits(self) -> int:
+        """Bits of integrators: k − 1 kept rows together, or all banks in turn, × output columns × filters."""
+        if not self.banks:
+            return 0
+        kept = sum(self.integrator_bits[:-1]) if self.rows_together else self.banks * self.integrator_bits[0]
+        return kept * self.plane.out_width * self.plane.out_channels
+
+    @property
+    def window_memory_bits(self) -> int:
+        """Bits of activations held: the pixels that the window spans, once per kernel column in parallel."""
+        pixels = self.window_pixels * self.fold.kernel_columns
+        return pixels * self.plane.in_channels * self.layer.input_format.bits

@@ -1,0 +1,248 @@
+"""The output controller and sequencer of the crosspoint engine: one operation per cycle, in a fixed order."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .crosspoint_plan import ColumnStep, CrosspointPlan, RowStep
+from .program import Program
+
+
+def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
+    """Return what an operation tells the datapath in the cycle it is issued.
+
+    issue      an operation is issued
+    arrive     an activation beat arrives
+    new        the operation's last tap is the arriving activation
+    taps       per kernel column in parallel: the tap lies within the row (else it is zero)
+    group      channel group
+    pixel      slot of the arriving pixel in the window's ring
+    slots      per kernel column in parallel: slot of its pixel
+    weight     address of the weights
+    first      first of a pass: integrators are loaded
+    last       last of a pass: integrators are stored
+    fresh      integrators start from zero
+    emit       the sums are whole output values; they leave
+    filter     filter group
+    bank, position   address of the integrators
+    """
+    lanes = plan.fold.kernel_columns
+    slot = range(plan.window_pixels)
+    return data.StructLayout({
+        "issue": 1, "arrive": 1, "new": 1, "taps": lanes, "group": range(plan.channel_groups),
+        "pixel": slot, "slots": data.ArrayLayout(Signal(slot).shape(), lanes),
+        "weight": range(len(plan.weight_words)), "first": 1, "last": 1, "fresh": 1, "emit": 1,
+        "filter": range(plan.filter_groups), "bank": range(max(plan.banks, 1)),
+        "position": range(plan.integrator_positions),
+    })
+
+
+class CrosspointSequencer(wiring.Component):
+    """Walks rows, columns, kernel rows, filter groups, kernel columns and channel groups, innermost last.
+
+    The row program is the mode word of US 2020/0117986 [0068]; the bank of kernel row i at row y is
+    (y + padding − i) mod banks for stride 1 ([0064]).
+
+    Members: `input_valid` and `take`, the handshake of the activation stream; `credit` and `reserve`, the
+    places of the output queue; `operation`, see `operation_layout`.
+    Timing: an operation per cycle unless `take` waits for `input_valid` or `reserve` for `credit`.
+    """
+
+    input_valid: Signal
+    take: Signal
+    credit: Signal
+    reserve: Signal
+
+    def __init__(self, plan: CrosspointPlan):
+        self.plan = plan
+        super().__init__({
+            "input_valid": In(1), "take": Out(1), "credit": In(1), "reserve": Out(1),
+            "operation": Out(operation_layout(plan)),
+        })
+
+    def _row_program(self) -> Program:
+        plan = self.plan
+        turns = len(plan.weight_words) // plan.plane.kernel_height if not plan.rows_together else 0
+        layout = data.StructLayout({
+            "intake": 1, "compute": 1, "last_pass": range(max(plan.plane.kernel_height, 2)),
+            "weight": range(len(plan.weight_words)), "bank": range(max(plan.banks, 1)),
+            "fresh": 1, "fresh_first": 1, "emit": 1, "last": 1,
+        })
+
+        def word(step: RowStep, last: bool) -> dict[str, int]:
+            return {
+                "intake": step.intake, "compute": step.intake and step.passes > 0,
+                "last_pass": max(step.passes - 1, 0), "weight": step.kernel_row * turns * step.intake,
+                "bank": step.bank, "fresh": step.fresh and step.intake, "emit": step.emit, "last": last,
+                "fresh_first": step.intake and step.kernel_row == 0 and not plan.rows_together,
+            }
+
+        steps = plan.row_steps
+        return Program(layout, [word(step, step is steps[-1]) for step in steps])
+
+    def _column_program(self) -> Program:
+        plan = self.plan
+        layout = data.StructLayout({
+            "intake": 1, "output": 1, "taps": plan.plane.kernel_width, "last": 1,
+        })
+
+        def word(step: ColumnStep, last: bool) -> dict[str, int]:
+            taps = sum(tap << j for j, tap in enumerate(step.taps))
+            return {"intake": step.intake, "output": step.output, "taps": taps, "last": last}
+
+        steps = plan.column_steps
+        return Program(layout, [word(step, step is steps[-1]) for step in steps])
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the nested counters, from the innermost out."""
+        m = Module()
+        m.submodules.rows = rows = self._row_program()
+        m.submodules.columns = columns = self._column_program()
+        row, column = rows.word, columns.word  # type: ignore[attr-defined]
+        flush = Signal()
+        compute = Signal()
+        m.d.comb += [flush.eq(~row.intake), compute.eq(flush | (row.compute & column.output))]
+
+        go = Signal()
+        group, group_last = self._counter(m, self.plan.channel_groups, go, flush, "group")
+        tap, tap_last = self._counter(m, self.plan.column_groups, go & group_last, ~compute | flush, "tap")
+        pass_end = group_last & tap_last
+        filters, filter_last = self._counter(m, self.plan.filter_groups, go & pass_end, ~compute, "filter")
+        turn, turn_last = self._turns(m, row, go & pass_end & filter_last, ~compute | flush)
+        pixel_end = pass_end & filter_last & turn_last
+        position, position_last = self._position(m, go & pass_end & compute, filter_last, turn_last)
+        row_end = Mux(flush, pixel_end & position_last, pixel_end & column.last)
+
+        first_pass = (turn == 0) & (filters == 0) & (tap_last | ~compute)
+        intake = row.intake & column.intake & first_pass
+        emit = row.emit & compute & turn_last
+        wait = self._gaps(m, go & row_end, flush)
+        m.d.comb += [
+            self.take.eq(intake & rows.ready & ~wait & (~(emit & pass_end) | self.credit)),
+            go.eq(rows.ready & ~wait & (~intake | self.input_valid) & (~(emit & pass_end) | self.credit)),
+            self.reserve.eq(go & emit & pass_end),
+            rows.advance.eq(go & row_end),
+            columns.advance.eq(go & pixel_end & ~flush),
+        ]
+        operation = self.operation  # type: ignore[attr-defined]
+        pass_start = (group == 0) & (tap == 0)
+        m.d.comb += [
+            operation.issue.eq(go & compute),
+            operation.arrive.eq(go & intake),
+            operation.new.eq(intake),
+            operation.group.eq(group),
+            operation.first.eq(pass_start),
+            operation.last.eq(pass_end),
+            operation.fresh.eq(row.fresh | (row.fresh_first & (turn == 0))),
+            operation.emit.eq(emit & pass_end),
+            operation.filter.eq(filters),
+            operation.position.eq(position),
+            operation.weight.eq(self._weight(m, row, go, pixel_end, pass_end & filter_last)),
+            operation.bank.eq(self._bank(m, row, go & pass_end & filter_last, turn_last)),
+        ]
+        self._window(m, column.taps, tap, go & group_last & compute & ~flush, flush, go & pixel_end & ~flush)
+        return m
+
+    @staticmethod
+    def _counter(m: Module, size: int, step: Value, single: Value, name: str) -> tuple[Value, Value]:
+        """Return a counter 0..size−1 and its end; while `single` it does not count and is always at its end."""
+        if size == 1:
+            return Signal(1, name=name), Value.cast(1)
+        counter = Signal(range(size), name=name)
+        last = Signal(name=f"{name}_last")
+        m.d.comb += last.eq((counter == size - 1) | single)
+        with m.If(step):
+            m.d.sync += counter.eq(Mux(last, 0, counter + 1))
+        return counter, last
+
+    def _turns(self, m: Module, row: data.View, step: Value, single: Value) -> tuple[Value, Value]:
+        """Return the kernel row in turn and whether it is this row's last."""
+        if self.plan.rows_together or self.plan.plane.kernel_height == 1:
+            return Signal(1, name="turn"), Value.cast(1)
+        turn = Signal(range(self.plan.plane.kernel_height), name="turn")
+        last = Signal(name="turn_last")
+        m.d.comb += last.eq((turn == row.last_pass) | single)
+        with m.If(step):
+            m.d.sync += turn.eq(Mux(last, 0, turn + 1))
+        return turn, last
+
+    def _position(self, m: Module, step: Value, filter_last: Value, turn_last: Value) -> tuple[Value, Value]:
+        """Return output column · filter groups + filter group, and whether it is the row's last."""
+        size = self.plan.integrator_positions
+        position, start = Signal(range(size)), Signal(range(size), name="position_start")
+        last = Signal(name="position_last")
+        m.d.comb += last.eq(position == size - 1)
+        following = Mux(last, 0, position + 1)
+        with m.If(step):
+            m.d.sync += position.eq(Mux(filter_last & ~turn_last, start, following))
+            with m.If(filter_last & turn_last):
+                m.d.sync += start.eq(following)
+        return position, last
+
+    def _gaps(self, m: Module, row_end: Value, flush: Value) -> Value:
+        """Return a flag that holds operations back after a row too short for its integrators."""
+        plan = self.plan
+        longest = max(plan.compute_gap, plan.flush_gap)
+        if longest == 0:
+            return Value.cast(0)
+        remaining = Signal(range(longest + 1), name="gap")
+        with m.If(row_end):
+            m.d.sync += remaining.eq(Mux(flush, plan.flush_gap, plan.compute_gap))
+        with m.Elif(remaining != 0):
+            m.d.sync += remaining.eq(remaining - 1)
+        return remaining != 0
+
+    def _weight(self, m: Module, row: data.View, go: Value, pixel_end: Value, turn_end: Value) -> Value:
+        """Return the weights' address: it counts through a pixel's passes, from the row's first kernel row."""
+        plan = self.plan
+        words = len(plan.weight_words)
+        offset = Signal(range(words), name="weight_offset")
+        skip = 1
+        if not plan.rows_together:
+            skip += (plan.kernel_row_step - 1) * (words // plan.plane.kernel_height)
+        with m.If(go):
+            m.d.sync += offset.eq(Mux(pixel_end, 0, offset + Mux(turn_end, skip, 1)))
+        if plan.rows_together or plan.plane.kernel_height == 1:
+            return offset
+        return (offset + row.weight)[: len(offset)]
+
+    def _bank(self, m: Module, row: data.View, turn_end: Value, turn_last: Value) -> Value:
+        """Return the integrator bank of the kernel row in turn: bank_step fewer, modulo banks, each turn."""
+        plan = self.plan
+        if plan.banks < 2 or plan.rows_together:
+            return Value.cast(0)
+        behind = Signal(range(plan.banks), name="bank_behind")
+        step = plan.bank_step % plan.banks
+        with m.If(turn_end):
+            beyond = behind + step
+            m.d.sync += behind.eq(Mux(turn_last, 0, Mux(beyond >= plan.banks, beyond - plan.banks, beyond)))
+        return Mux(row.bank >= behind, row.bank - behind, row.bank + plan.banks - behind)
+
+    def _window(self, m: Module, taps: Value, tap: Value, tap_step: Value, flush: Value, pixel_step: Value) -> None:
+        """Drive the slots of the ring of pixels: addresses move, activations do not."""
+        plan = self.plan
+        span, dilation = plan.window_pixels, plan.plane.column_dilation
+        operation = self.operation  # type: ignore[attr-defined]
+        pixel = Signal(range(span), name="pixel")
+        with m.If(pixel_step):
+            m.d.sync += pixel.eq(Mux(pixel == span - 1, 0, pixel + 1))
+        m.d.comb += operation.pixel.eq(pixel)
+        if plan.column_groups == 1:
+            m.d.comb += operation.taps.eq(Mux(flush, 0, taps))
+            for lane in range(plan.fold.kernel_columns):
+                slot = Signal(range(span), name=f"slot_{lane}", init=(1 + lane * dilation) % span)
+                with m.If(pixel_step):
+                    m.d.sync += slot.eq(Mux(slot == span - 1, 0, slot + 1))
+                m.d.comb += operation.slots[lane].eq(slot)
+            return
+        slot = Signal(range(span), name="slot", init=1 % span)
+        oldest = Mux(pixel >= span - 2, pixel + 2 - span, pixel + 2)  # of the next pixel's window
+        with m.If(pixel_step):
+            m.d.sync += slot.eq(oldest)
+        with m.Elif(tap_step):
+            beyond = slot + Mux(tap == plan.column_groups - 1, 1, dilation)
+            m.d.sync += slot.eq(Mux(beyond >= span, beyond - span, beyond)[: len(slot)])
+        m.d.comb += [
+            operation.slots[0].eq(slot),
+            operation.taps.eq(Cat(taps).bit_select(tap, 1) & ~flush),
+        ]

@@ -1,0 +1,132 @@
+"""Folds: how much of a layer is computed in one cycle, and how much in turn."""
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.geometry import ConvolutionGeometry
+
+
+@dataclass(frozen=True)
+class PlaneGeometry:
+    """A 2D convolution as an engine runs it: `ConvolutionGeometry` with the axes spelled out.
+
+    A 1D convolution is one of a single row. A convolution whose kernel covers its whole unpadded input
+    (a fully connected layer) is one of a single column: then every activation meets its kernel row as it
+    arrives, and nothing is kept but one integrator per filter.
+
+    Raises `CrosstileError` for what the engine does not run: 3 spatial axes, groups, padding that leaves an
+    output without any activation.
+    """
+
+    in_channels: int
+    out_channels: int
+    height: int
+    width: int
+    kernel_height: int
+    kernel_width: int
+    row_stride: int
+    column_stride: int
+    row_dilation: int
+    column_dilation: int
+    padding_top: int
+    padding_left: int
+    out_height: int
+    out_width: int
+
+    @staticmethod
+    def of(geometry: ConvolutionGeometry, name: str) -> "PlaneGeometry":
+        """Return the plane form of a layer; `name` is for the messages."""
+        if geometry.dimensions > 2:
+            raise CrosstileError(
+                f"layer {name}: {geometry.dimensions} spatial axes; the crosspoint engine runs 1 or 2"
+            )
+        if geometry.groups != 1:
+            raise CrosstileError(f"layer {name}: group={geometry.groups}; the crosspoint engine runs group=1")
+        for axis in range(geometry.dimensions):
+            _check_padding(geometry, axis, name)
+        if geometry.kernel == geometry.input_size and not any(geometry.padding_begin + geometry.padding_end):
+            positions = prod(geometry.kernel)
+            return PlaneGeometry(
+                geometry.in_channels, geometry.out_channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1
+            )
+        height, width = ((1,) + geometry.input_size)[-2:]
+        kernel_height, kernel_width = ((1,) + geometry.kernel)[-2:]
+        row_stride, column_stride = ((1,) + geometry.stride)[-2:]
+        row_dilation, column_dilation = ((1,) + geometry.dilation)[-2:]
+        padding_top, padding_left = ((0,) + geometry.padding_begin)[-2:]
+        out_height, out_width = ((1,) + geometry.output_size)[-2:]
+        return PlaneGeometry(
+            geometry.in_channels, geometry.out_channels, height, width, kernel_height, kernel_width,
+            row_stride, column_stride, row_dilation, column_dilation, padding_top, padding_left,
+            out_height, out_width,
+        )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per frame, taps in the padding counted as well."""
+        return (
+            self.in_channels * self.kernel_height * self.kernel_width
+            * self.out_channels * self.out_height * self.out_width
+        )
+
+
+def _check_padding(geometry: ConvolutionGeometry, axis: int, name: str) -> None:
+    """Refuse an axis on which some output would see padding only."""
+    size, stride, dilation = geometry.input_size[axis], geometry.stride[axis], geometry.dilation[axis]
+    begin, end = geometry.padding_begin[axis], geometry.padding_end[axis]
+    for output in range(geometry.output_size[axis]):
+        taps = range(output * stride - begin, output * stride - begin + geometry.kernel[axis] * dilation, dilation)
+        if not any(0 <= tap < size for tap in taps):
+            raise CrosstileError(
+                f"layer {name}: padding {begin} and {end} on spatial axis {axis} leaves output {output} without "
+                f"any activation; every output must see at least one of the {size}"
+            )
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one cycle computes: `kernel_rows` × `kernel_columns` × `channels` × `filters` products.
+
+    kernel_rows     1, or the whole kernel height (stride and dilation 1 there): rows in turn or together
+    kernel_columns  1, or the whole kernel width
+    channels        a divisor of the input channels
+    filters         a divisor of the output channels
+    """
+
+    kernel_rows: int
+    kernel_columns: int
+    channels: int
+    filters: int
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers in the array."""
+        return self.kernel_rows * self.kernel_columns * self.channels * self.filters
+
+
+def divisors(number: int) -> list[int]:
+    """Return every divisor, ascending."""
+    return [candidate for candidate in range(1, number + 1) if number % candidate == 0]
+
+
+def legal_folds(plane: PlaneGeometry) -> list[Fold]:
+    """Return every fold that the crosspoint engine can run for a layer."""
+    return [
+        Fold(kernel_rows, kernel_columns, channels, filters)
+        for kernel_rows in sorted({1, plane.kernel_height if rows_may_run_together(plane) else 1})
+        for kernel_columns in sorted({1, plane.kernel_width})
+        for channels in divisors(plane.in_channels)
+        for filters in divisors(plane.out_channels)
+    ]
+
+
+def rows_may_run_together(plane: PlaneGeometry) -> bool:
+    """Tell whether every activation row meets every kernel row, so that all of them stay busy at once."""
+    return plane.row_stride == 1 and plane.row_dilation == 1 and plane.out_height > 1
+
+
+def banks_needed(plane: PlaneGeometry) -> int:
+    """Count the output rows open at once: ⌈((k−1)·d+1)/s⌉, or all there are (US 2020/0117986 [0066])."""
+    span = (plane.kernel_height - 1) * plane.row_dilation + 1
+    return min(plane.out_height, ceil(span / plane.row_stride))

@@ -1,0 +1,113 @@
+"""The crosspoint array: stationary weights, one product per crosspoint, one sum per column."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from crosstile_golden.numbers import Integers, signed_bits_for
+
+from .crosspoint_plan import CrosspointPlan
+from .streams import beat_layout
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A signal with the least and the greatest value that it takes for each address of the weights."""
+
+    value: Value
+    low: Integers
+    high: Integers
+
+    @property
+    def bits(self) -> int:
+        """Width that the worst address needs, two's complement."""
+        return signed_bits_for(int(self.low.min()), int(self.high.max()))
+
+
+def registered(m: Module, value: Value, low: Integers, high: Integers, name: str) -> Bounded:
+    """Return `value` one cycle later, as narrow as its bounds allow."""
+    bounded = Bounded(value, low, high)
+    register = Signal(signed(bounded.bits), name=name)
+    m.d.sync += register.eq(value)
+    return Bounded(register, low, high)
+
+
+def adder_tree(m: Module, terms: Sequence[Bounded], name: str) -> Bounded:
+    """Return the sum of `terms` by a balanced tree with a register per level: ⌈log2(terms)⌉ cycles."""
+    level = 0
+    while len(terms) > 1:
+        following = []
+        for index in range(0, len(terms) - 1, 2):
+            a, b = terms[index], terms[index + 1]
+            label = f"{name}_{level}_{index // 2}"
+            following.append(registered(m, a.value + b.value, a.low + b.low, a.high + b.high, label))
+        if len(terms) % 2:
+            odd = terms[-1]
+            following.append(registered(m, odd.value, odd.low, odd.high, f"{name}_{level}_odd"))
+        terms, level = following, level + 1
+    return terms[0]
+
+
+class MultiplierArray(wiring.Component):
+    """Multiplies operands by the weights at an address and sums each column's products.
+
+        sums[column] = Σ_product weight[address][column][product] · operands[product]
+
+    Weights stay where they are, in a memory that the Verilog initialises; columns share the operands
+    (US 2020/0117986 [0061]). Widths follow from the weights themselves, address by address.
+
+    Members: `address` in the cycle of issue; `operands`, shape (kernel column, channel), two cycles later;
+    `sums`, one signed value per column, 3 + ⌈log2(products per column)⌉ cycles after issue.
+    """
+
+    def __init__(self, plan: CrosspointPlan):
+        self.plan = plan
+        beat = beat_layout(plan.layer.input_format, plan.fold.channels)
+        low, high = (bound.sum(axis=2) for bound in plan.product_range)
+        self.sum_bits = signed_bits_for(int(low.min()), int(high.max()))
+        super().__init__({
+            "address": In(range(len(plan.weight_words))),
+            "operands": In(data.ArrayLayout(beat, plan.fold.kernel_columns)),
+            "sums": Out(data.ArrayLayout(signed(self.sum_bits), plan.columns)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the weight memory, the products and the adder trees."""
+        m = Module()
+        plan = self.plan
+        weights = self._weights(m)
+        low, high = plan.product_range
+        for column in range(plan.columns):
+            products = []
+            for index in range(plan.products_per_column):
+                lane, channel = divmod(index, plan.fold.channels)
+                operand = self.operands[lane][channel]  # type: ignore[attr-defined]
+                weight = weights[column * plan.products_per_column + index]
+                bounds = low[:, column, index], high[:, column, index]
+                products.append(registered(m, operand * weight, *bounds, f"product_{column}_{index}"))
+            total = adder_tree(m, products, f"sum_{column}")
+            m.d.comb += self.sums[column].eq(total.value)  # type: ignore[attr-defined]
+        return m
+
+    def _weights(self, m: Module) -> list[Value]:
+        """Return the weights at the address, two cycles after it was given."""
+        plan = self.plan
+        bits, words = plan.layer.weight_bits, plan.weight_words
+        count = plan.fold.multipliers
+        values = [_pack(word.ravel(), bits) for word in words]
+        m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values)
+        read = memory.read_port(domain="sync")
+        register = Signal(bits * count, name="weight")
+        m.d.comb += read.addr.eq(self.address)  # type: ignore[attr-defined]
+        m.d.sync += register.eq(read.data)
+        return [register.word_select(index, bits).as_signed() for index in range(count)]
+
+
+def _pack(values: Integers, bits: int) -> int:
+    """Return values side by side in one integer, the first in the least significant bits."""
+    unsigned = np.bitwise_and(values, (1 << bits) - 1).tolist()
+    return sum(value << (index * bits) for index, value in enumerate(unsigned))

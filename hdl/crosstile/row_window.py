@@ -1,0 +1,76 @@
+"""The window along a row: the last pixels that arrived, presented to the array tap by tap."""
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .crosspoint_plan import CrosspointPlan
+from .crosspoint_sequencer import operation_layout
+from .streams import beat_layout, delay
+
+
+class RowWindow(wiring.Component):
+    """Keeps the pixels that the kernel's width spans, and reads one tap per kernel column in parallel.
+
+    Each kernel column has a ring of its own and finds its pixel by address, so no activation ever moves; the
+    arriving activation goes straight to the last tap. Taps outside the row read as zero. Each activation is
+    taken in once (US 2020/0117986 [0072]).
+
+    Members: `operation` and `beat` in the cycle of issue; `operands`, shape (kernel column, channel), two
+    cycles later.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, plan: CrosspointPlan):
+        self.plan = plan
+        self.beat_layout = beat_layout(plan.layer.input_format, plan.fold.channels)
+        super().__init__({
+            "operation": In(operation_layout(plan)),
+            "beat": In(self.beat_layout),
+            "operands": Out(data.ArrayLayout(self.beat_layout, plan.fold.kernel_columns)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return one ring per kernel column, and the operand registers."""
+        m = Module()
+        operation = self.operation  # type: ignore[attr-defined]
+        beat = self.beat.as_value()  # type: ignore[attr-defined]
+        lanes = self.plan.fold.kernel_columns
+        arrived = delay(m, beat, 1, "arrived")
+        taps = delay(m, operation.taps, 1, "taps")
+        new = delay(m, operation.new, 1, "new")
+        for lane in range(lanes):
+            stored = self._ring(m, lane, operation.slots[lane], beat)
+            operand = Signal(self.beat_layout.size, name=f"operand_{lane}")
+            m.d.sync += operand.eq(stored)
+            if lane == lanes - 1:
+                with m.If(new):
+                    m.d.sync += operand.eq(arrived)
+            with m.If(~taps[lane]):
+                m.d.sync += operand.eq(0)
+            m.d.comb += self.operands[lane].as_value().eq(operand)  # type: ignore[attr-defined]
+        return m
+
+    def _ring(self, m: Module, lane: int, slot: Value, beat: Value) -> Value:
+        """Return what the ring holds for this lane's tap, one cycle after issue."""
+        operation = self.operation  # type: ignore[attr-defined]
+        groups, pixels = self.plan.channel_groups, self.plan.window_pixels
+        if groups * pixels == 1:
+            kept = Signal.like(beat, name=f"kept_{lane}")
+            with m.If(operation.arrive):
+                m.d.sync += kept.eq(beat)
+            return kept
+        group_bits = (groups - 1).bit_length()
+        depth = ((pixels - 1) << group_bits) + groups
+        memory = Memory(shape=len(beat), depth=depth, init=[])
+        m.submodules[f"ring_{lane}"] = memory
+        write, read = memory.write_port(), memory.read_port(domain="sync")
+        m.d.comb += [
+            write.addr.eq((operation.pixel << group_bits) | operation.group),
+            write.data.eq(beat),
+            write.en.eq(operation.arrive),
+            read.addr.eq((slot << group_bits) | operation.group),
+        ]
+        return read.data

@@ -1,0 +1,161 @@
+"""Streams between stages: the beat's layout, the queue that holds them, and delays."""
+
+from amaranth.hdl import Module, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.numbers import NumberFormat
+
+
+def shape_of(number_format: NumberFormat) -> Shape:
+    """Return the Amaranth shape of a number format."""
+    return signed(number_format.bits) if number_format.signed else unsigned(number_format.bits)
+
+
+def beat_layout(number_format: NumberFormat, lanes: int) -> data.ArrayLayout:
+    """Return the layout of a beat: `lanes` channels of one pixel, lane 0 in the least significant bits.
+
+    Beats of a frame come in the order row, column, channel group.
+    """
+    return data.ArrayLayout(shape_of(number_format), lanes)
+
+
+def delay(m: Module, value: ValueLike, cycles: int, name: str) -> Value:
+    """Return `value` as it was `cycles` clock cycles ago (zero after reset)."""
+    current = Value.cast(value)
+    for step in range(cycles):
+        register = Signal(current.shape(), name=f"{name}_{step + 1}")
+        m.d.sync += register.eq(current)
+        current = register
+    return current
+
+
+class CreditQueue(wiring.Component):
+    """A first-in first-out queue whose places are promised before the beats are made.
+
+    A producer that sees `credit` may take it with `reserve`, and pushes the beat when its fixed pipeline
+    delivers; so a pipeline never has to stop, and no enable fans out over it. A place is free again in the
+    cycle after its beat was taken.
+
+    Parameters: `layout`, the beat; `depth`, places, 1 or more.
+    Timing: a beat pushed in cycle t shows in t + 2; a place freed in t can be reserved in t + 1.
+    """
+
+    output: stream.Interface
+    credit: Signal
+    reserve: Signal
+    push: Signal
+
+    def __init__(self, layout: data.ArrayLayout, depth: int):
+        if depth < 1:
+            raise CrosstileError(f"depth must be 1 or more, not {depth}")
+        self.depth = depth
+        self.layout = layout
+        super().__init__({
+            "beat": In(layout),
+            "push": In(1),
+            "reserve": In(1),
+            "credit": Out(1, init=1),
+            "output": Out(stream.Signature(layout)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return a FIFO and a counter of free places."""
+        m = Module()
+        # One place more than the credits: the FIFO's output register must never turn a push away.
+        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=self.layout.size, depth=self.depth + 1)
+        taken = self.output.valid & self.output.ready
+        free = Signal(range(self.depth + 1), init=self.depth)
+        free_next = Signal.like(free)
+        m.d.comb += [
+            queue.w_data.eq(self.beat.as_value()),  # type: ignore[attr-defined]
+            queue.w_en.eq(self.push),
+            self.output.p.as_value().eq(queue.r_data),
+            self.output.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.output.ready),
+            free_next.eq(free + taken - self.reserve),
+        ]
+        m.d.sync += [free.eq(free_next), self.credit.eq(free_next != 0)]
+        return m
+
+
+class Split(wiring.Component):
+    """Hands on each beat in parts of `lanes` lanes, least significant first, without a register.
+
+    Timing: no latency; a beat of n parts takes n cycles. `lanes` must divide the beat's lanes.
+    """
+
+    input: stream.Interface
+    output: stream.Interface
+
+    def __init__(self, number_format: NumberFormat, lanes_in: int, lanes_out: int):
+        if lanes_in % lanes_out:
+            raise CrosstileError(f"lanes_out must divide {lanes_in}, not {lanes_out}")
+        self.parts = lanes_in // lanes_out
+        super().__init__({
+            "input": In(stream.Signature(beat_layout(number_format, lanes_in))),
+            "output": Out(stream.Signature(beat_layout(number_format, lanes_out))),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return a multiplexer and the index of the part."""
+        m = Module()
+        index = Signal(range(self.parts))
+        last = index == self.parts - 1
+        beat, part = self.input.p.as_value(), self.output.p.as_value()
+        m.d.comb += [
+            part.eq(beat.word_select(index, len(part))),
+            self.output.valid.eq(self.input.valid),
+            self.input.ready.eq(self.output.ready & last),
+        ]
+        with m.If(self.output.valid & self.output.ready):
+            m.d.sync += index.eq(0)
+            with m.If(~last):
+                m.d.sync += index.eq(index + 1)
+        return m
+
+
+class Join(wiring.Component):
+    """Collects `lanes_out / lanes_in` beats into one, the first in the least significant lanes.
+
+    Timing: takes a beat per cycle while its queue of `depth` beats has room; the last part of a beat enters
+    the queue one cycle after it was taken. `lanes_in` must divide `lanes_out`.
+    """
+
+    PIPELINE_CYCLES = 1
+
+    input: stream.Interface
+    output: stream.Interface
+
+    def __init__(self, number_format: NumberFormat, lanes_in: int, lanes_out: int, depth: int):
+        if lanes_out % lanes_in:
+            raise CrosstileError(f"lanes_in must divide {lanes_out}, not {lanes_in}")
+        self.parts = lanes_out // lanes_in
+        self.depth = depth
+        self.layout = beat_layout(number_format, lanes_out)
+        super().__init__({
+            "input": In(stream.Signature(beat_layout(number_format, lanes_in))),
+            "output": Out(stream.Signature(self.layout)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return a shift register of parts before the queue."""
+        m = Module()
+        m.submodules.queue = queue = CreditQueue(self.layout, self.depth)
+        wiring.connect(m, queue.output, wiring.flipped(self.output))
+        index = Signal(range(self.parts))
+        last = index == self.parts - 1
+        part = self.input.p.as_value()
+        collected = Signal(self.layout.size)
+        m.d.comb += [
+            self.input.ready.eq(~last | queue.credit),
+            queue.reserve.eq(self.input.valid & last & queue.credit),
+            queue.beat.as_value().eq(collected),  # type: ignore[attr-defined]
+        ]
+        m.d.sync += queue.push.eq(queue.reserve)
+        with m.If(self.input.valid & self.input.ready):
+            m.d.sync += collected.eq((part << (self.layout.size - len(part))) | (collected >> len(part)))
+            m.d.sync += index.eq(0)
+            with m.If(~last):
+                m.d.sync += index.eq(index + 1)
+        return m

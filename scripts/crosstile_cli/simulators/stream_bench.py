@@ -1,0 +1,138 @@
+"""The bench that every simulator shares: checks the request, knows the ports, and reads what a run left."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from crosstile_golden.errors import CrosstileError
+
+from . import IDLE_CYCLES, RESET_CYCLES, Bytes, Cycles, SimulationResult, StallPattern
+
+ERROR_LIMIT = 100
+WAVE_SUFFIXES = (".vcd", ".fst")
+
+_WIDE_INPUT, _WIDE_OUTPUT = "s_axis_tdata", "m_axis_tdata"
+_PORTS = {
+    "clk": "input", "rst": "input",
+    "s_axis_tdata": "input", "s_axis_tvalid": "input", "s_axis_tlast": "input", "s_axis_tready": "output",
+    "m_axis_tdata": "output", "m_axis_tvalid": "output", "m_axis_tlast": "output", "m_axis_tready": "input",
+}  # fmt: skip
+_PROTOCOL = {
+    "dropped": "m_axis_tvalid fell before m_axis_tready took the beat",
+    "data": "m_axis_tdata changed before m_axis_tready took the beat",
+    "last": "m_axis_tlast changed before m_axis_tready took the beat",
+    "unknown": "m_axis_tvalid or s_axis_tready is neither 0 nor 1",
+    "undefined": "m_axis_tdata or m_axis_tlast of a beat holds undefined bits",
+}
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    autoescape=False,
+)  # fmt: skip
+
+
+def _module_text(verilog: Path, top: str) -> str:
+    try:
+        text = verilog.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CrosstileError(f"{verilog} cannot be read as Verilog: {error}") from error
+    module = re.search(rf"^\s*module\s+{re.escape(top)}\b(.*?)^\s*endmodule\b", text, re.DOTALL | re.MULTILINE)
+    if module is None:
+        raise CrosstileError(f"{verilog} has no module {top}; compile the design again")
+    return module.group(1)
+
+
+def stream_bytes(verilog: Path, top: str) -> tuple[int, int]:
+    """Return the bytes per beat of `s_axis_tdata` and of `m_axis_tdata` in module `top` of a Verilog file.
+
+    Raises `CrosstileError` where the file or module is missing, a port of the AXI4-Stream pair is missing or has the
+    wrong direction, or a width is not a whole number of bytes (1 bit for every other port).
+    """
+    text = _module_text(verilog, top)
+    widths = {}
+    for port, direction in _PORTS.items():
+        declared = re.search(rf"\b{direction}\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?{port}\b", text)
+        if declared is None:
+            raise CrosstileError(f"module {top} in {verilog} has no {direction} {port}; an AXI4-Stream design has one")
+        widths[port] = int(declared.group(1) or 0) + 1
+        wide = port in (_WIDE_INPUT, _WIDE_OUTPUT)
+        if widths[port] % 8 if wide else widths[port] != 1:
+            legal = "a multiple of 8 bits" if wide else "1 bit"
+            raise CrosstileError(f"{port} of module {top} in {verilog} must be {legal} wide, not {widths[port]} bits")
+    return widths[_WIDE_INPUT] // 8, widths[_WIDE_OUTPUT] // 8
+
+
+@dataclass(frozen=True)
+class StreamBench:
+    """A checked request for one run.
+
+    input_beats    uint8, shape (beats, input bytes), least significant byte first
+    frames         divides both the input beats and `output_expected`
+    Raises `CrosstileError` for anything else, or for a design whose ports do not fit.
+    """
+
+    verilog: Path
+    top: str
+    input_beats: Bytes
+    frames: int
+    output_expected: int
+    stall: StallPattern
+    waves: Path | None
+    watchdog_cycles: int
+
+    def __post_init__(self) -> None:
+        input_bytes, _ = stream_bytes(self.verilog, self.top)
+        if self.input_beats.dtype != np.uint8 or self.input_beats.shape[1:] != (input_bytes,):
+            given = f"{self.input_beats.dtype} {self.input_beats.shape}"
+            raise CrosstileError(f"input_beats must be uint8 (beats, {input_bytes}) for module {self.top}, not {given}")
+        for what, count in (("input", len(self.input_beats)), ("output", self.output_expected)):
+            if self.frames < 1 or count < 1 or count % self.frames:
+                raise CrosstileError(f"{count} {what} beats must be 1 or more for each of {self.frames} frames, alike")
+        if self.watchdog_cycles < 1:
+            raise CrosstileError(f"watchdog_cycles must be 1 or more, not {self.watchdog_cycles}")
+        if self.waves is not None and self.waves.suffix not in WAVE_SUFFIXES:
+            raise CrosstileError(f"waves must end in {' or '.join(WAVE_SUFFIXES)}, not {self.waves.name!r}")
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes per output beat."""
+        return stream_bytes(self.verilog, self.top)[1]
+
+    @property
+    def wave_format(self) -> str:
+        """'vcd', 'fst', or '' where no waves are wanted."""
+        return self.waves.suffix[1:] if self.waves else ""
+
+    def numbers(self) -> dict[str, int]:
+        """Return what a run is told, by name: counts, limits, thresholds and first states."""
+        source_threshold, sink_threshold = self.stall.thresholds
+        source_state, sink_state = self.stall.states
+        return {
+            "input_beats": len(self.input_beats), "beats_per_frame": len(self.input_beats) // self.frames,
+            "output_beats": self.output_expected, "watchdog_cycles": self.watchdog_cycles,
+            "source_threshold": source_threshold, "sink_threshold": sink_threshold,
+            "source_state": source_state, "sink_state": sink_state,
+        }  # fmt: skip
+
+    def render(self, template: str, **values: object) -> str:
+        """Return a harness from `templates/`, for this design's widths."""
+        shape = {"input_bytes": self.input_beats.shape[1], "output_bytes": self.output_bytes, "top": self.top}
+        limits = {"reset_cycles": RESET_CYCLES, "idle_cycles": IDLE_CYCLES, "error_limit": ERROR_LIMIT}
+        return _TEMPLATES.get_template(template).render(**shape, **limits, **values)
+
+    def result(
+        self, summary: str, beats: Bytes, last: Bytes, input_cycles: Cycles, output_cycles: Cycles, seconds: float
+    ) -> SimulationResult:
+        """Join a run's files to its result; `summary` holds lines "name value" and "error cycle kind"."""
+        words = [line.split() for line in summary.splitlines()]
+        told = {line[0]: int(line[1]) for line in words if len(line) == 2}
+        errors = tuple(f"cycle {line[1]}: {_PROTOCOL[line[2]]}" for line in words if line[0] == "error")
+        return SimulationResult(
+            output_beats=beats, output_last=last.astype(np.bool_), input_cycles=input_cycles,
+            output_cycles=output_cycles, frames=self.frames, input_expected=len(self.input_beats),
+            output_expected=self.output_expected, extra_beats=told["extra_beats"], cycles_run=told["cycles_run"],
+            timed_out=bool(told["timed_out"]), watchdog_cycles=self.watchdog_cycles, protocol_errors=errors,
+            seconds=seconds,
+        )  # fmt: skip
