@@ -94,8 +94,8 @@ def _shifts(
     result = np.array([shifts.get(index, empty) for index in range(len(largest))], dtype=np.int64)
     if result.min() < -formats[1].bits:
         raise CrosstileError(
-            f"layer '{layer.name}': filter {result.argmin()} needs a left shift by {-result.min()}; supported: "
-            f"{formats[1].bits} at most; use other calibration frames or more weight_bits"
+            f"layer '{layer.name}': filter {result.argmin()} needs a left shift by {-result.min()}; "
+            f"supported: {formats[1].bits} at most; use other calibration frames or more weight_bits"
         )
     return result
 

@@ -186,7 +186,7 @@ class IntegerNetwork:
 
         Raises `CrosstileError` for another type or shape, or values outside of `input_format`.
         """
-        self._check_integers(frames)
+        frames = self._checked(frames)
         outputs: dict[str, Integers] = {}
         for layer in self.layers:
             frames = outputs[layer.name] = layer.run(frames)
@@ -194,18 +194,19 @@ class IntegerNetwork:
 
     def run(self, frames: Integers) -> Integers:
         """Run integer frames; return the last layer's output, reshaped to (frames, *output_shape)."""
-        self._check_integers(frames)
+        frames = self._checked(frames)
         for layer in self.layers:
             frames = layer.run(frames)
         return frames.reshape(len(frames), *self.output_shape)
 
-    def _check_integers(self, frames: Integers) -> None:
+    def _checked(self, frames: Integers) -> Integers:
         legal = self.input_format
         if frames.dtype.kind not in "iu":
-            raise CrosstileError(f"integer frames must be int64, not {frames.dtype}; use quantise_input")
+            raise CrosstileError(f"integer frames must be integers, not {frames.dtype}; use quantise_input")
         if frames.size and (int(frames.min()) < legal.minimum or int(frames.max()) > legal.maximum):
             found = f"{frames.min()}..{frames.max()}"
             raise CrosstileError(f"integer frames {found} do not fit the input's {legal}")
+        return frames.astype(np.int64)
 
     def save(self, path: Path) -> None:
         """Write the network to an .npz file (no pickles): arrays per layer, and its record as JSON."""

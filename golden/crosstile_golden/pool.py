@@ -38,7 +38,8 @@ def check_pool(geometry: PoolGeometry, shift: int) -> None:
         empty = np.flatnonzero(~((places >= 0) & (places < size)).any(axis=1))
         if empty.size:
             raise CrosstileError(
-                f"padding of a max pool must leave every window an input; window {empty[0]} of axis {axis} has none"
+                "padding of a max pool must leave every window an input; "
+                f"window {empty[0]} of axis {axis} has none"
             )
 
 

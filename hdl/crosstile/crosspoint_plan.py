@@ -174,18 +174,16 @@ class CrosspointPlan:
             steps.append(ColumnStep(column < plane.width, output, tuple(0 <= tap < plane.width for tap in taps)))
         return tuple(steps)
 
-    @property
-    def compute_gap(self) -> int:
-        """Idle cycles after a row of sums, where the row is too short for its integrators to settle."""
-        return self._gap(self.pass_cycles)
+    def gap_after(self, row: int) -> int:
+        """Return the idle cycles after a row, where it is too short for its integrators to settle.
 
-    @property
-    def flush_gap(self) -> int:
-        """Idle cycles after a row of padding, likewise."""
-        return self._gap(1)
-
-    def _gap(self, pass_cycles: int) -> int:
-        return max(0, TURNAROUND - 1 - (self.integrator_positions - 1) * pass_cycles) if self.banks else 0
+        The same integrator is next read when the next row that adds to it (or completes it) reaches its column.
+        """
+        touching = [step for step in self.row_steps[row:] if step.passes or not step.intake]
+        if not self.banks or len(touching) < 2 or touching[0] is not self.row_steps[row]:
+            return 0
+        pace = min(self.pass_cycles if step.intake else 1 for step in touching[:2])
+        return max(0, TURNAROUND - 1 - (self.integrator_positions - 1) * pace)
 
     # Time
 
@@ -195,12 +193,13 @@ class CrosspointPlan:
         takes: list[NDArray[np.bool_]] = []
         sends: list[NDArray[np.bool_]] = []
         cache: dict[tuple[bool, int, bool], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
-        for step in self.row_steps:
+        for row, step in enumerate(self.row_steps):
             key = (step.intake, step.passes, step.emit)
             if key not in cache:
                 cache[key] = self._row_operations(step) if step.intake else self._flush_operations(step)
-            takes.append(cache[key][0])
-            sends.append(cache[key][1])
+            gap = np.zeros(self.gap_after(row), np.bool_)
+            takes += [cache[key][0], gap]
+            sends += [cache[key][1], gap]
         return Operations(np.concatenate(takes), np.concatenate(sends))
 
     def _row_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -214,17 +213,14 @@ class CrosspointPlan:
                 end = self.pass_cycles if computes else groups
                 take[end - groups : end] = True
             if computes and row.emit:
-                send[length - self.pass_cycles * self.filter_groups :] = False
                 send[length - 1 - self.pass_cycles * (self.filter_groups - 1) :: self.pass_cycles] = True
             takes.append(take)
             sends.append(send)
-        gap = np.zeros(self.compute_gap, np.bool_)
-        return np.concatenate([*takes, gap]), np.concatenate([*sends, gap])
+        return np.concatenate(takes), np.concatenate(sends)
 
     def _flush_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        length, gap = self.integrator_positions, self.flush_gap
-        send = np.concatenate([np.full(length, row.emit), np.zeros(gap, np.bool_)])
-        return np.zeros(length + gap, np.bool_), send
+        length = self.integrator_positions
+        return np.zeros(length, np.bool_), np.full(length, row.emit)
 
     @property
     def cycles_per_frame(self) -> int:

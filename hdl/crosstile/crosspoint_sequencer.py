@@ -62,23 +62,23 @@ class CrosspointSequencer(wiring.Component):
 
     def _row_program(self) -> Program:
         plan = self.plan
+        gaps = [plan.gap_after(row) for row in range(len(plan.row_steps))]
         turns = len(plan.weight_words) // plan.plane.kernel_height if not plan.rows_together else 0
         layout = data.StructLayout({
             "intake": 1, "compute": 1, "last_pass": range(max(plan.plane.kernel_height, 2)),
             "weight": range(len(plan.weight_words)), "bank": range(max(plan.banks, 1)),
-            "fresh": 1, "fresh_first": 1, "emit": 1, "last": 1,
+            "fresh": 1, "fresh_first": 1, "emit": 1, "gap": range(max(gaps) + 1),
         })
 
-        def word(step: RowStep, last: bool) -> dict[str, int]:
+        def word(step: RowStep, gap: int) -> dict[str, int]:
             return {
                 "intake": step.intake, "compute": step.intake and step.passes > 0,
                 "last_pass": max(step.passes - 1, 0), "weight": step.kernel_row * turns * step.intake,
-                "bank": step.bank, "fresh": step.fresh and step.intake, "emit": step.emit, "last": last,
+                "bank": step.bank, "fresh": step.fresh and step.intake, "emit": step.emit, "gap": gap,
                 "fresh_first": step.intake and step.kernel_row == 0 and not plan.rows_together,
             }
 
-        steps = plan.row_steps
-        return Program(layout, [word(step, step is steps[-1]) for step in steps])
+        return Program(layout, [word(step, gap) for step, gap in zip(plan.row_steps, gaps, strict=True)])
 
     def _column_program(self) -> Program:
         plan = self.plan
@@ -116,7 +116,7 @@ class CrosspointSequencer(wiring.Component):
         first_pass = (turn == 0) & (filters == 0) & (tap_last | ~compute)
         intake = row.intake & column.intake & first_pass
         emit = row.emit & compute & turn_last
-        wait = self._gaps(m, go & row_end, flush)
+        wait = self._gaps(m, go & row_end, row.gap)
         m.d.comb += [
             self.take.eq(intake & rows.ready & ~wait & (~(emit & pass_end) | self.credit)),
             go.eq(rows.ready & ~wait & (~intake | self.input_valid) & (~(emit & pass_end) | self.credit)),
@@ -179,15 +179,12 @@ class CrosspointSequencer(wiring.Component):
                 m.d.sync += start.eq(following)
         return position, last
 
-    def _gaps(self, m: Module, row_end: Value, flush: Value) -> Value:
+    @staticmethod
+    def _gaps(m: Module, row_end: Value, gap: Value) -> Value:
         """Return a flag that holds operations back after a row too short for its integrators."""
-        plan = self.plan
-        longest = max(plan.compute_gap, plan.flush_gap)
-        if longest == 0:
-            return Value.cast(0)
-        remaining = Signal(range(longest + 1), name="gap")
+        remaining = Signal(len(gap), name="remaining")
         with m.If(row_end):
-            m.d.sync += remaining.eq(Mux(flush, plan.flush_gap, plan.compute_gap))
+            m.d.sync += remaining.eq(gap)
         with m.Elif(remaining != 0):
             m.d.sync += remaining.eq(remaining - 1)
         return remaining != 0

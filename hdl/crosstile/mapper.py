@@ -82,21 +82,48 @@ def spread(options: Sequence[Sequence[CrosspointPlan]], multipliers: int) -> lis
     return chosen(paces[low] * SLACK) or chosen(paces[low]) or []
 
 
-def map_network(network: IntegerNetwork, multipliers: int | None) -> NetworkPlan:
-    """Return the fastest mapping of a network onto `multipliers` multipliers (None: one per layer).
+def for_pace(options: Sequence[Sequence[CrosspointPlan]], cycles: int) -> list[CrosspointPlan]:
+    """Return the fewest multipliers, then the fewest cells, with which every layer takes at most `cycles` a frame.
 
-    Raises `CrosstileError` for fewer multipliers than layers, or more than the layers can use.
+    Raises `CrosstileError` where a layer cannot be that fast.
+    """
+    picks = []
+    for plans in options:
+        fitting = _within(plans, cycles)
+        if not fitting:
+            fastest = min(plan.cycles_per_frame for plan in plans)
+            raise CrosstileError(
+                f"layer {plans[0].layer.name} takes {fastest} cycles per frame at its fastest, more than the "
+                f"{cycles} that the frame rate and the clock allow"
+            )
+        picks.append(min(fitting, key=lambda plan: (plan.fold.multipliers, estimated_cells(plan))))
+    return picks
+
+
+def map_network(network: IntegerNetwork, multipliers: int | None, cycles: int | None = None) -> NetworkPlan:
+    """Return the fastest mapping onto `multipliers` multipliers, or the smallest that takes `cycles` a frame.
+
+    With neither, as many multipliers as the layers have kernel columns. Raises `CrosstileError` for fewer
+    multipliers than layers, more than the layers can use, or cycles that cannot be met.
     """
     convolutions = [layer for layer in network.layers if isinstance(layer, ConvolutionLayer)]
     options = [candidates(layer) for layer in convolutions]
+    if cycles is not None:
+        return _with_stages(network, for_pace(options, cycles))
     least, most = len(options), most_multipliers(options)
-    budget = least if multipliers is None else multipliers
+    budget = sum(layer.geometry.kernel[-1] for layer in convolutions) if multipliers is None else multipliers
+    budget = min(budget, most) if multipliers is None else budget
     if not least <= budget <= most:
         raise CrosstileError(
             f"--multipliers must be from {least} to {most} for the {least} convolution layers of {network.name}, "
             f"not {budget}"
         )
-    picks = iter(spread(options, budget))
+    return _with_stages(network, spread(options, budget))
+
+
+def _with_stages(network: IntegerNetwork, convolutions: list[CrosspointPlan]) -> NetworkPlan:
+    """Return the network's plan, pools and queues added."""
+    picks = iter(convolutions)
     stages: list[StagePlan] = []
     for layer in network.layers:
         if isinstance(layer, PoolLayer):

@@ -135,8 +135,8 @@ class NetworkPlan:
             link = self.links[index]
             split = link.split
             if link.join > 1:
-                parts = np.arange(link.join) == link.join - 1
-                joining = Operations(np.ones(link.join, np.bool_), parts)
+                parts = np.arange(plan.operations.beats_out * link.split) % link.join == link.join - 1
+                joining = Operations(np.ones(len(parts), np.bool_), parts)
                 nodes.append(Node(joining, Join.PIPELINE_CYCLES, JOIN_DEPTH, split))
                 split = 1
         return nodes

@@ -191,7 +191,7 @@ class Pool(wiring.Component):
         half = (1 << shift) >> 1
         lanes = []
         for lane in range(plan.lanes):
-            rounded = ((down[lane] + half) >> shift).as_value() if shift else Value.cast(down[lane])
+            rounded = Value.cast(down[lane] + half) >> shift if shift else Value.cast(down[lane])
             signed_value = Cat(rounded, rounded[-1] if number_format.signed else Const(0, 1)).as_signed()
             finished = Signal(number_format.bits, name=f"finished_{lane}")
             m.d.sync += finished.eq(clamp(signed_value, number_format, relu=False))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUEUE_CYCLES = 2  # from a beat entering a queue to its showing at the output
+START_CYCLES = 1  # from reset to the first operation that needs no beat
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,13 @@ def predict(nodes: list[Node], frames: int) -> Timing:
     rest repeat and are not run.
     """
     ends: list[int] = []
-    first_output, beats, cycle = -1, 0, QUEUE_CYCLES
+    first_output, beats, cycle = -1, 0, START_CYCLES
     beats_per_frame = nodes[-1].operations.beats_out
     states: list[tuple[object, ...]] = []
+    longest = sum(node.operations.cycles + node.pipeline_cycles + QUEUE_CYCLES for node in nodes)
     while len(ends) < frames:
+        if cycle > (len(ends) + 2) * longest:
+            raise AssertionError("the stages wait for each other: their beats per frame do not match")
         popped = _step(nodes, cycle, frames)
         if popped:
             first_output = cycle if first_output < 0 else first_output
@@ -115,7 +119,7 @@ def _step(nodes: list[Node], cycle: int, frames: int) -> bool:
             continue
         source = nodes[position - 1] if position else None
         takes, sends = node._takes[node.index], node._sends[node.index]
-        if takes and source is not None and not source.shows(cycle):
+        if takes and not (source.shows(cycle) if source else cycle >= QUEUE_CYCLES):
             continue
         if sends and node.credits == 0:
             continue

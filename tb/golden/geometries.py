@@ -15,7 +15,7 @@ def axes(dimensions: int, low: int, high: int) -> st.SearchStrategy[tuple[int, .
 
 @st.composite
 def window_fields(draw: Callable[..., Any], most_dilation: int = 3) -> dict[str, Any]:
-    """Fields of a legal `WindowGeometry`: each axis is just large enough or larger, padding differs at each end."""
+    """Fields of a legal `WindowGeometry`: axes just large enough or larger, padding unlike at each end."""
     dimensions = draw(st.integers(1, 3))
     kernel = draw(axes(dimensions, 1, 4 if dimensions < 3 else 3))
     dilation = draw(axes(dimensions, 1, most_dilation))
@@ -25,7 +25,8 @@ def window_fields(draw: Callable[..., Any], most_dilation: int = 3) -> dict[str,
     end = tuple(draw(st.integers(0, width - 1)) for width in span)
     spare = draw(axes(dimensions, 0, 4))
     size = tuple(
-        max(1, width - first - last) + extra for width, first, last, extra in zip(span, begin, end, spare, strict=True)
+        max(1, width - first - last) + extra
+        for width, first, last, extra in zip(span, begin, end, spare, strict=True)
     )
     return {
         "input_size": size,
@@ -41,10 +42,14 @@ def window_fields(draw: Callable[..., Any], most_dilation: int = 3) -> dict[str,
 def convolution_geometries(draw: Callable[..., Any]) -> ConvolutionGeometry:
     groups = draw(st.integers(1, 3))
     channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    return ConvolutionGeometry(in_channels=channels, **draw(window_fields()), out_channels=filters, groups=groups)
+    return ConvolutionGeometry(
+        in_channels=channels, **draw(window_fields()), out_channels=filters, groups=groups
+    )
 
 
 @st.composite
 def pool_geometries(draw: Callable[..., Any]) -> PoolGeometry:
     kind = draw(st.sampled_from(["max", "average"]))
-    return PoolGeometry(in_channels=draw(st.integers(1, 3)), **draw(window_fields(most_dilation=2)), kind=kind)
+    return PoolGeometry(
+        in_channels=draw(st.integers(1, 3)), **draw(window_fields(most_dilation=2)), kind=kind
+    )

@@ -1,7 +1,6 @@
 """The convolution equals plain loops, SciPy and ONNX Runtime, exactly."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from scipy.signal import correlate
 
 
 def loops(frames: np.ndarray, weight: np.ndarray, geometry: ConvolutionGeometry) -> np.ndarray:
-    """The definition, in Python's integers: frames, filters, outputs, channels and taps, each a plain loop."""
+    """The definition, in Python's integers: frames, filters, outputs, channels, taps, each a plain loop."""
     shape = (len(frames), geometry.out_channels, *geometry.output_size)
     result = np.zeros(shape, dtype=object)
     channels, filters = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
@@ -57,9 +56,13 @@ DEGENERATE = {
     "stride beyond the kernel": ConvolutionGeometry(2, (11,), (2,), (5,), (1,), (0,), (1,), 3),
     "stride beyond the input": ConvolutionGeometry(1, (3, 3), (1, 1), (7, 7), (1, 1), (0, 0), (0, 0), 1),
     "depthwise": ConvolutionGeometry(4, (5, 5), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 4, 4),
-    "depthwise with a multiplier": ConvolutionGeometry(2, (4, 4), (2, 2), (1, 1), (1, 1), (0, 1), (1, 0), 6, 2),
+    "depthwise with a multiplier": ConvolutionGeometry(
+        2, (4, 4), (2, 2), (1, 1), (1, 1), (0, 1), (1, 0), 6, 2
+    ),
     "the whole map": ConvolutionGeometry(3, (4, 5), (4, 5), (1, 1), (1, 1), (0, 0), (0, 0), 7),
-    "three dimensions": ConvolutionGeometry(2, (3, 4, 5), (2, 3, 2), (1, 2, 3), (2, 1, 1), (0, 2, 1), (1, 0, 0), 2),
+    "three dimensions": ConvolutionGeometry(
+        2, (3, 4, 5), (2, 3, 2), (1, 2, 3), (2, 1, 1), (0, 2, 1), (1, 0, 0), 2
+    ),
 }
 
 
@@ -75,7 +78,9 @@ def test_convolution_equals_scipy(size: tuple[int, ...]) -> None:
     ones, zeros = (1,) * len(size), (0,) * len(size)
     geometry = ConvolutionGeometry(3, size, (3,) * len(size), ones, ones, zeros, zeros, 4)
     frames, weight = operands(geometry, seed=2)
-    expected = [[correlate(frame, taps, mode="valid", method="direct")[0] for taps in weight] for frame in frames]
+    expected = [
+        [correlate(frame, taps, mode="valid", method="direct")[0] for taps in weight] for frame in frames
+    ]
     assert convolution(frames, weight, geometry).tolist() == np.array(expected).tolist()
 
 
@@ -95,7 +100,9 @@ def test_convolution_equals_onnxruntime(
         pads=[*geometry.padding_begin, *geometry.padding_end],
         group=geometry.groups,
     )
-    proto = model([node], [None, geometry.in_channels, *geometry.input_size], {"w": weight.astype(np.float32)})
+    proto = model(
+        [node], [None, geometry.in_channels, *geometry.input_size], {"w": weight.astype(np.float32)}
+    )
     path = save(proto, tmp_path_factory.mktemp("onnx"))
     expected = run_onnxruntime(path, frames.astype(np.float32))
     assert convolution(frames, weight, geometry).tolist() == expected.astype(np.int64).tolist()
@@ -129,24 +136,28 @@ SMALL = ConvolutionGeometry(1, (4,), (3,), (1,), (1,), (0,), (0,), 2)
     ("frames", "weight", "message"),
     [
         (
-            np.zeros((1, 1, 5), np.int64), np.zeros((2, 1, 3), np.int64),
+            np.zeros((1, 1, 5), np.int64),
+            np.zeros((2, 1, 3), np.int64),
             "frames of shape (1, 1, 5) do not match the layer's input (frames, 1, 4)",
         ),
         (
-            np.zeros((1, 1, 4), np.int64), np.zeros((2, 1, 2), np.int64),
+            np.zeros((1, 1, 4), np.int64),
+            np.zeros((2, 1, 2), np.int64),
             "weight must have shape (2, 1, 3), not (2, 1, 2)",
         ),
         (
-            np.zeros((1, 1, 4)), np.zeros((2, 1, 3), np.int64),
+            np.zeros((1, 1, 4)),
+            np.zeros((2, 1, 3), np.int64),
             "frames of an integer convolution must be integers, not float64",
         ),
         (
-            np.full((1, 1, 4), 2**40), np.full((2, 1, 3), 2**40),
+            np.full((1, 1, 4), 2**40),
+            np.full((2, 1, 3), 2**40),
             "a convolution's sums may need 83 bits; supported: 64",
         ),
     ],
     ids=["frames", "weight", "type", "width"],
-)  # fmt: skip
+)
 def test_operands_that_do_not_fit_are_refused(frames: np.ndarray, weight: np.ndarray, message: str) -> None:
     with pytest.raises(CrosstileError) as error:
         convolution(frames, weight, SMALL)

@@ -17,7 +17,9 @@ from crosstile_golden.numbers import NumberFormat
 INT8, UINT8 = NumberFormat(8, True), NumberFormat(8, False)
 
 
-def convolution_layer(name: str, geometry: ConvolutionGeometry, read: NumberFormat, relu: bool) -> ConvolutionLayer:
+def convolution_layer(
+    name: str, geometry: ConvolutionGeometry, read: NumberFormat, relu: bool
+) -> ConvolutionLayer:
     generator = np.random.default_rng(len(name))
     filters = geometry.out_channels
     weight = generator.integers(-127, 128, geometry.weight_shape)
@@ -168,7 +170,7 @@ def changed(index: int, **fields: Any) -> IntegerNetwork:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: changed(0, weight_bits=7), "layer 'first': weights -125..124 do not fit int7"),
+        (lambda: changed(0, weight_bits=7), "layer 'first': weights -127..127 do not fit int7"),
         (
             lambda: changed(0, bias=np.zeros(3, np.int64)),
             "layer 'first': bias must be int64 of shape (4,), not int64 of (3,)",
@@ -180,7 +182,10 @@ def changed(index: int, **fields: Any) -> IntegerNetwork:
         (lambda: changed(2, shift=np.full(3, 63)), "layer 'last': shift must be from -62 to 62, not 63"),
         (lambda: changed(2, name="pool"), "network 'tiny' has 2 layers named 'pool'; names must differ"),
         (lambda: changed(1, number_format=INT8), "layer 'pool' reads int8 (4, 5, 5), not uint8 (4, 5, 5)"),
-        (lambda: network().run(frames() + 0.5), "integer frames must be int64, not float64; use quantise_input"),
+        (
+            lambda: network().run(frames() + 0.5),
+            "integer frames must be integers, not float64; use quantise_input",
+        ),
         (lambda: network().run(frames() * 0 + 128), "integer frames 128..128 do not fit the input's int8"),
         (
             lambda: network().run(frames()[:, 0]),

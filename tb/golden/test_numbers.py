@@ -32,7 +32,9 @@ def test_round_shift_is_the_floor_of_the_exact_quotient_plus_a_half(shift: int) 
 @pytest.mark.parametrize("bits", [1, 4, 8, 16, 32])
 def test_saturation_clamps_and_never_wraps(bits: int, signed: bool) -> None:
     legal = NumberFormat(bits, signed)
-    assert (legal.minimum, legal.maximum) == ((-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1))
+    assert (legal.minimum, legal.maximum) == (
+        (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    )
     values = np.array([-(2**40), legal.minimum - 1, legal.minimum, legal.maximum, legal.maximum + 1, 2**40])
     low, high = legal.minimum, legal.maximum
     assert saturate(values, legal).tolist() == [low, low, low, high, high, high]

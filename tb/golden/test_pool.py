@@ -61,7 +61,10 @@ def test_padding_never_wins_a_maximum_of_negative_values() -> None:
 def test_an_average_never_leaves_its_format(count: int, signed: bool) -> None:
     legal = NumberFormat(8, signed)
     layer = PoolLayer(
-        "p", PoolGeometry(1, (count,), (count,), (1,), (1,), (0,), (0,), "average"), (count - 1).bit_length(), legal
+        "p",
+        PoolGeometry(1, (count,), (count,), (1,), (1,), (0,), (0,), "average"),
+        (count - 1).bit_length(),
+        legal,
     )
     for extreme in (legal.minimum, legal.maximum):
         result = int(layer.run(np.full((1, 1, count), extreme))[0, 0, 0])
@@ -76,13 +79,20 @@ LINE = {"in_channels": 1, "input_size": (8,), "kernel": (3,), "stride": (1,), "d
     [
         (0, "max", 1, "layer 'p': shift of a max pool must be 0, not 1"),
         (
-            3, "max", 0,
+            3,
+            "max",
+            0,
             "layer 'p': padding of a max pool must leave every window an input; window 0 of axis 0 has none",
         ),
         (0, "average", -1, "layer 'p': shift of a pool must be from 0 to 62, not -1"),
-        (0, "average", 1, "layer 'p': shift 1 is too small for the average of 3 values; it must be 2 or more"),
+        (
+            0,
+            "average",
+            1,
+            "layer 'p': shift 1 is too small for the average of 3 values; it must be 2 or more",
+        ),
     ],
-)  # fmt: skip
+)
 def test_pools_without_meaning_are_refused(padding: int, kind: str, shift: int, message: str) -> None:
     geometry = PoolGeometry(**LINE, padding_begin=(padding,), padding_end=(0,), kind=kind)
     with pytest.raises(CrosstileError) as error:

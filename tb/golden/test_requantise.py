@@ -11,7 +11,9 @@ from crosstile_golden.requantise import requantise
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("legal", [NumberFormat(8, True), NumberFormat(8, False), NumberFormat(16, True)], ids=str)
+@pytest.mark.parametrize(
+    "legal", [NumberFormat(8, True), NumberFormat(8, False), NumberFormat(16, True)], ids=str
+)
 @pytest.mark.parametrize("spatial", [(5,), (3, 4), (2, 3, 2)])
 def test_requantise_equals_exact_fractions(spatial: tuple[int, ...], legal: NumberFormat, relu: bool) -> None:
     generator = np.random.default_rng(4)
@@ -43,5 +45,7 @@ def test_half_way_sums_round_towards_plus_infinity(twice: int) -> None:
 )
 def test_shifts_that_int64_does_not_hold_are_refused(accumulator: int, shift: int, message: str) -> None:
     with pytest.raises(CrosstileError) as error:
-        requantise(np.array([[[accumulator]]]), np.array([0]), np.array([shift]), NumberFormat(8, True), False)
+        requantise(
+            np.array([[[accumulator]]]), np.array([0]), np.array([shift]), NumberFormat(8, True), False
+        )
     assert str(error.value) == message

@@ -10,7 +10,7 @@ RESET_CYCLES = 4
 """Clock edges with `rst` high before cycle 0."""
 
 IDLE_CYCLES = 200
-"""Cycles that a run goes on after the last expected output, with the sink ready, to catch what should not come."""
+"""Cycles that a run goes on after the last expected output, sink ready, to catch what should not come."""
 
 Bytes = NDArray[np.uint8]
 Cycles = NDArray[np.int64]
@@ -35,7 +35,8 @@ class StallPattern:
         for side in ("source", "sink"):
             probability = getattr(self, side)
             if not 0 <= probability < 1:
-                raise CrosstileError(f"the {side}'s stall probability must be from 0 to below 1, not {probability}")
+                legal = "from 0 to below 1"
+                raise CrosstileError(f"the {side}'s stall probability must be {legal}, not {probability}")
         if self.seed < 0:
             raise CrosstileError(f"the stall seed must be 0 or more, not {self.seed}")
 
@@ -53,10 +54,12 @@ class StallPattern:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """What a run did. Cycle 0 is the first clock edge after reset; a handshake at cycle c is valid and ready
-    both 1 just before edge c.
+    """What a run did.
 
-    output_beats      uint8, shape (beats, output bytes), least significant byte first; at most the expected beats
+    Cycle 0 is the first edge after reset; a handshake at cycle c is valid and ready both 1 just before
+    edge c.
+
+    output_beats      uint8, shape (beats, output bytes), least significant byte first; the expected ones only
     output_last       bool, shape (beats,): `m_axis_tlast` of each
     input_cycles      int64, shape (input beats taken,): the cycle of each input handshake
     output_cycles     int64, shape (beats,): the cycle of each output handshake
@@ -69,7 +72,7 @@ class SimulationResult:
     watchdog_cycles   that limit
     protocol_errors   one line each, with the cycle; the first 100
     seconds           wall time of the run alone, without the build
-    """  # noqa: D205
+    """
 
     output_beats: Bytes
     output_last: NDArray[np.bool_]
@@ -107,7 +110,7 @@ class SimulationResult:
         """Return one line for each thing wrong with the streams, whatever the data; none on a good run."""
         lines = []
         if self.timed_out:
-            lines.append(f"timed out: no beat moved for {self.watchdog_cycles} cycles, up to cycle {self.cycles_run}")
+            lines.append(f"timed out: no beat moved for {self.watchdog_cycles} cycles")
         if len(self.output_beats) < self.output_expected:
             lines.append(f"{len(self.output_beats)} of {self.output_expected} output beats came")
         if self.extra_beats:

@@ -1,4 +1,4 @@
-"""Runs of an emitted AXI4-Stream design in Icarus Verilog: the bench is Verilog-2005, so no Python runs per cycle."""
+"""Runs of an emitted AXI4-Stream design in Icarus: the bench is Verilog-2005, so no Python runs per cycle."""
 
 import shutil
 import time
@@ -27,12 +27,11 @@ def simulate(
 ) -> SimulationResult:
     """Run frames through module `top` of an emitted Verilog file, from reset until its outputs have come.
 
-    Takes, gives and raises what `crosstile_cli.simulators.verilator.simulate` does, cycle for cycle; undefined bits
-    (x or z) of an output are reported in `protocol_errors`, and read as 0.
+    Takes, gives and raises what `crosstile_cli.simulators.verilator.simulate` does, cycle for cycle.
+    Undefined bits (x or z) of an output are reported in `protocol_errors`, and read as 0.
     """
-    bench = StreamBench(
-        verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles
-    )
+    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+    bench = StreamBench(*request)
     compiler, runner = require("iverilog"), require("vvp")
     # Icarus starts its parts through a shell that splits paths at spaces.
     with build_folder() as folder:
@@ -40,10 +39,12 @@ def simulate(
         (folder / "bench.v").write_text(
             bench.render("stream_bench.v.jinja", waves=bench.wave_format, **bench.numbers())
         )
-        np.ascontiguousarray(input_beats[:, ::-1]).tofile(folder / "input.bin")  # $fread starts at the top byte
-        compile_command = [compiler, "-g2005", "-s", "crosstile_stream_bench", "-o", "bench.vvp", "design.v", "bench.v"]
+        # $fread starts at the top byte.
+        np.ascontiguousarray(input_beats[:, ::-1]).tofile(folder / "input.bin")
+        options = ["-g2005", "-s", "crosstile_stream_bench", "-o", "bench.vvp"]
+        command: list[str | Path] = [compiler, *options, "design.v", "bench.v"]
         variables = {"TMPDIR": str(folder)}
-        run_tool(compile_command, folder, work / "icarus_build.log", BUILD_SECONDS, variables)
+        run_tool(command, folder, work / "icarus_build.log", BUILD_SECONDS, variables)
         started = time.perf_counter()
         formats = [f"-{bench.wave_format}"] if waves else []
         run_tool([runner, "-n", "bench.vvp", *formats], folder, work / "icarus_run.log")

@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 from crosstile_golden.errors import CrosstileError
+from numpy.typing import NDArray
 
 from . import IDLE_CYCLES, RESET_CYCLES, Bytes, Cycles, SimulationResult, StallPattern
 
@@ -38,7 +40,8 @@ def _module_text(verilog: Path, top: str) -> str:
         text = verilog.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise CrosstileError(f"{verilog} cannot be read as Verilog: {error}") from error
-    module = re.search(rf"^\s*module\s+{re.escape(top)}\b(.*?)^\s*endmodule\b", text, re.DOTALL | re.MULTILINE)
+    pattern = rf"^\s*module\s+{re.escape(top)}\b(.*?)\bendmodule\b"
+    module = re.search(pattern, text, re.DOTALL | re.MULTILINE)
     if module is None:
         raise CrosstileError(f"{verilog} has no module {top}; compile the design again")
     return module.group(1)
@@ -47,20 +50,21 @@ def _module_text(verilog: Path, top: str) -> str:
 def stream_bytes(verilog: Path, top: str) -> tuple[int, int]:
     """Return the bytes per beat of `s_axis_tdata` and of `m_axis_tdata` in module `top` of a Verilog file.
 
-    Raises `CrosstileError` where the file or module is missing, a port of the AXI4-Stream pair is missing or has the
-    wrong direction, or a width is not a whole number of bytes (1 bit for every other port).
+    Raises `CrosstileError` where the file or module is missing, a port of the AXI4-Stream pair is missing or
+    has the wrong direction, or a width is not a whole number of bytes (1 bit for every other port).
     """
     text = _module_text(verilog, top)
     widths = {}
     for port, direction in _PORTS.items():
         declared = re.search(rf"\b{direction}\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?{port}\b", text)
         if declared is None:
-            raise CrosstileError(f"module {top} in {verilog} has no {direction} {port}; an AXI4-Stream design has one")
+            wanted = ", ".join(_PORTS)
+            raise CrosstileError(f"module {top} in {verilog} has no {direction} {port}; it needs {wanted}")
         widths[port] = int(declared.group(1) or 0) + 1
         wide = port in (_WIDE_INPUT, _WIDE_OUTPUT)
         if widths[port] % 8 if wide else widths[port] != 1:
             legal = "a multiple of 8 bits" if wide else "1 bit"
-            raise CrosstileError(f"{port} of module {top} in {verilog} must be {legal} wide, not {widths[port]} bits")
+            raise CrosstileError(f"{port} of module {top} in {verilog} must be {legal}, not {widths[port]}")
     return widths[_WIDE_INPUT] // 8, widths[_WIDE_OUTPUT] // 8
 
 
@@ -86,10 +90,11 @@ class StreamBench:
         input_bytes, _ = stream_bytes(self.verilog, self.top)
         if self.input_beats.dtype != np.uint8 or self.input_beats.shape[1:] != (input_bytes,):
             given = f"{self.input_beats.dtype} {self.input_beats.shape}"
-            raise CrosstileError(f"input_beats must be uint8 (beats, {input_bytes}) for module {self.top}, not {given}")
+            raise CrosstileError(f"input_beats must be uint8 (beats, {input_bytes}), not {given}")
         for what, count in (("input", len(self.input_beats)), ("output", self.output_expected)):
             if self.frames < 1 or count < 1 or count % self.frames:
-                raise CrosstileError(f"{count} {what} beats must be 1 or more for each of {self.frames} frames, alike")
+                legal = f"a multiple of the frames, {self.frames}, both 1 or more"
+                raise CrosstileError(f"{what} beats must be {legal}, not {count}")
         if self.watchdog_cycles < 1:
             raise CrosstileError(f"watchdog_cycles must be 1 or more, not {self.watchdog_cycles}")
         if self.waves is not None and self.waves.suffix not in WAVE_SUFFIXES:
@@ -123,7 +128,13 @@ class StreamBench:
         return _TEMPLATES.get_template(template).render(**shape, **limits, **values)
 
     def result(
-        self, summary: str, beats: Bytes, last: Bytes, input_cycles: Cycles, output_cycles: Cycles, seconds: float
+        self,
+        summary: str,
+        beats: Bytes,
+        last: NDArray[Any],
+        input_cycles: Cycles,
+        output_cycles: Cycles,
+        seconds: float,
     ) -> SimulationResult:
         """Join a run's files to its result; `summary` holds lines "name value" and "error cycle kind"."""
         words = [line.split() for line in summary.splitlines()]
@@ -132,7 +143,7 @@ class StreamBench:
         return SimulationResult(
             output_beats=beats, output_last=last.astype(np.bool_), input_cycles=input_cycles,
             output_cycles=output_cycles, frames=self.frames, input_expected=len(self.input_beats),
-            output_expected=self.output_expected, extra_beats=told["extra_beats"], cycles_run=told["cycles_run"],
-            timed_out=bool(told["timed_out"]), watchdog_cycles=self.watchdog_cycles, protocol_errors=errors,
-            seconds=seconds,
+            output_expected=self.output_expected, extra_beats=told["extra_beats"],
+            cycles_run=told["cycles_run"], timed_out=bool(told["timed_out"]),
+            watchdog_cycles=self.watchdog_cycles, protocol_errors=errors, seconds=seconds,
         )  # fmt: skip

@@ -49,7 +49,7 @@ def _compile(bench: StreamBench, harness: str, executable: Path) -> None:
         run_tool(
             [folder / "verilator/bin/verilator_bin", *_VERILATE, *waves, "--top-module", bench.top,
              "design.v", "harness.cpp"],
-            build, logs / "verilator.log", BUILD_SECONDS, variables,
+            build, logs / "verilator.log", BUILD_SECONDS, variables, "verilator",
         )  # fmt: skip
         command = ["make", "-f", "Vdesign.mk", "Vdesign", *make]
         run_tool(command, build, logs / "verilator_build.log", BUILD_SECONDS, variables)
@@ -59,11 +59,12 @@ def _compile(bench: StreamBench, harness: str, executable: Path) -> None:
 
 
 def _built(bench: StreamBench, work: Path) -> Path:
-    """Return the executable for this design; the last one in `work` is kept and used again where nothing changed."""
+    """Return the executable for this design: the last one left in `work`, where nothing has changed."""
     harness = bench.render("stream_harness.cpp.jinja", waves=bench.wave_format)
     version = require("verilator").stat()
     digest = hashlib.sha256(bench.verilog.read_bytes())
-    for part in (harness, bench.top, *_VERILATE, *_MAKE, platform.platform(), version.st_mtime_ns, version.st_size):
+    machine = (platform.platform(), version.st_mtime_ns, version.st_size)
+    for part in (harness, bench.top, *_VERILATE, *_MAKE, *machine):
         digest.update(f"\0{part}".encode())
     executable = work / f"verilator-{digest.hexdigest()[:16]}"
     if not executable.is_file():
@@ -86,16 +87,15 @@ def simulate(
 ) -> SimulationResult:
     """Run frames through module `top` of an emitted Verilog file, from reset until its outputs have come.
 
-    input_beats             uint8, shape (beats, input bytes), least significant byte first, all frames in a row
+    input_beats             uint8, shape (beats, input bytes), least significant byte first, frames in a row
     output_beats_expected   of all frames together; `frames` divides it and the input beats
     waves                   where to write them, .vcd or .fst; None for a fast run
-    work                    folder for logs and the executable, which the next run of the same design uses again
+    work                    folder for logs and for the executable, which the next run of the design reuses
     watchdog_cycles         the run stops, timed out, after so many cycles in a row without a handshake
     Raises `CrosstileError` for a request that `StreamBench` refuses, a missing tool, or a tool that fails.
     """
-    bench = StreamBench(
-        verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles
-    )
+    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+    bench = StreamBench(*request)
     work.mkdir(parents=True, exist_ok=True)
     executable = _built(bench, work.resolve())
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
@@ -104,7 +104,8 @@ def simulate(
         numbers = [str(number) for number in bench.numbers().values()]
         wave_file = folder / f"waves.{bench.wave_format}"
         started = time.perf_counter()
-        run_tool([executable, folder / "input.bin", folder, wave_file, *numbers], folder, work / "verilator_run.log")
+        command: list[str | Path] = [executable, folder / "input.bin", folder, wave_file, *numbers]
+        run_tool(command, folder, work / "verilator_run.log", name="the simulation")
         seconds = time.perf_counter() - started
         if waves is not None:
             shutil.move(wave_file, waves)

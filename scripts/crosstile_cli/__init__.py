@@ -1,0 +1,1 @@
+"""The commands: compile, run, simulate, synthesize, generate, doctor."""

@@ -1,0 +1,136 @@
+"""The BUILD directory: what compile leaves, whole or not at all, and what the other commands read."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosstile import __version__
+from crosstile.crosspoint_plan import CrosspointPlan
+from crosstile.fold import Fold
+from crosstile.network_plan import NetworkPlan, StagePlan
+from crosstile.pool_plan import PoolPlan
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer
+
+FILES = ("network.npz", "mapping.json", "report.json", "report.html")
+
+
+def write_json(content: object, path: Path) -> None:
+    """Write JSON that reads well and is the same for the same content."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def written_beside(target: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `target` at the end, and vanishes where something fails.
+
+    Raises `CrosstileError` where `target` exists and is no earlier build, or cannot be written.
+    """
+    target = target.absolute()
+    if target.exists() and not _is_replaceable(target):
+        raise CrosstileError(f"{target.name}: exists and is not a Crosstile build; give another -o or remove it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise CrosstileError(f"{target}: cannot be written: {error.strerror}; give another -o") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_replaceable(target: Path) -> bool:
+    return target.is_dir() and ((target / "mapping.json").is_file() or not any(target.iterdir()))
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """A whole build of this version of Crosstile."""
+
+    path: Path
+    mapping: dict[str, Any]
+
+    @staticmethod
+    def open(path: Path) -> "BuildFolder":
+        """Open a build.
+
+        Raises `CrosstileError` that names what is missing, damaged, or made by another version.
+        """
+        if not path.is_dir():
+            raise CrosstileError(f"{path}: no such build; make one with: crosstile compile MODEL.onnx -o {path}")
+        missing = [name for name in FILES if not (path / name).is_file()]
+        if missing:
+            raise CrosstileError(f"{path}: not a whole build, {missing[0]} is missing; run crosstile compile again")
+        try:
+            mapping = json.loads((path / "mapping.json").read_text(encoding="utf-8"))
+            version = mapping["crosstile"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CrosstileError(f"{path / 'mapping.json'}: damaged; run crosstile compile again") from error
+        if version != __version__:
+            raise CrosstileError(
+                f"{path}: built by Crosstile {version}, this is {__version__}; run crosstile compile again"
+            )
+        build = BuildFolder(path, mapping)
+        if not build.verilog.is_file():
+            raise CrosstileError(
+                f"{path}: not a whole build, verilog/{build.verilog.name} is missing; run crosstile compile again"
+            )
+        return build
+
+    @property
+    def name(self) -> str:
+        """Name of the top module."""
+        return str(self.mapping["name"])
+
+    @property
+    def verilog(self) -> Path:
+        """The emitted design."""
+        return self.path / "verilog" / f"{self.name}.v"
+
+    @property
+    def work(self) -> Path:
+        """Folder for logs and compiled simulations."""
+        return self.path / "work"
+
+    def network(self) -> IntegerNetwork:
+        """Return the integer network."""
+        return IntegerNetwork.load(self.path / "network.npz")
+
+    def plan(self) -> NetworkPlan:
+        """Return the network as it was mapped.
+
+        Raises `CrosstileError` where mapping.json does not fit the network.
+        """
+        network = self.network()
+        try:
+            stages = self.mapping["stages"]
+            plans = [_stage(layer, stage) for layer, stage in zip(network.layers, stages, strict=True)]
+            return NetworkPlan(network, tuple(plans), tuple(stage["queue_depth"] for stage in stages))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CrosstileError(f"{self.path / 'mapping.json'}: damaged; run crosstile compile again") from error
+
+    def add_to_report(self, section: str, content: dict[str, Any]) -> None:
+        """Write a section's own JSON file, and put it into report.json and report.html."""
+        from .report import write_report
+
+        write_json(content, self.path / f"{section}.json")
+        report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+        report[section] = content
+        write_json(report, self.path / "report.json")
+        write_report(report, self.path / "report.html")
+
+
+def _stage(layer: Layer, stage: dict[str, Any]) -> StagePlan:
+    if isinstance(layer, ConvolutionLayer):
+        return CrosspointPlan(layer, Fold(**stage["fold"]))
+    return PoolPlan(layer, stage["lanes"])

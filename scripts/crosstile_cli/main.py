@@ -1,0 +1,182 @@
+"""The command line: crosstile COMMAND ... ; exit 0 on success, 1 on a bad result, 2 on a bad request."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from crosstile import __version__
+from crosstile_golden.errors import CrosstileError
+
+from .console import progress, show
+
+app = typer.Typer(
+    name="crosstile", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+    help="Turn a trained convolutional network (float ONNX) into synthesizable Verilog, proved bit-exact.",
+    pretty_exceptions_enable=False,
+)
+
+Build = Annotated[Path, typer.Argument(metavar="BUILD", help="a folder that crosstile compile made")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Input = Annotated[Path, typer.Option("--input", metavar="X.npy", help="frames as in ONNX: NCHW or NCW, real values")]
+Output = Annotated[Path | None, typer.Option("--output", metavar="Y.npy", help="where to write the integer outputs")]
+
+SCHEMES = ("shift",)
+ENGINES = ("auto", "crosspoint")
+
+
+def _supported(option: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise CrosstileError(f"{option} must be {' or '.join(legal)}, not {value!r}")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    """Hold what is common to all commands."""
+    if version:
+        print(f"crosstile {__version__}")
+        raise typer.Exit
+
+
+@app.command("compile")
+def compile_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a trained float network")],
+    calibrate: Annotated[Path, typer.Option(metavar="DATA", help="typical frames, .npy or .npz")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="BUILD", help="folder to write")],
+    name: Annotated[str | None, typer.Option(help="top module; the model's file name if not given")] = None,
+    scheme: Annotated[str, typer.Option(help="quantisation: shift")] = "shift",
+    weight_bits: Annotated[int, typer.Option(help="2 to 16")] = 8,
+    activation_bits: Annotated[int, typer.Option(help="4 to 16")] = 8,
+    engine: Annotated[str, typer.Option(help="auto or crosspoint")] = "auto",
+    multipliers: Annotated[
+        int | None, typer.Option(help="in all layers together; if not given, one per kernel column of each layer")
+    ] = None,
+    frames_per_second: Annotated[float | None, typer.Option(help="use the fewest multipliers that reach it")] = None,
+    clock: Annotated[float | None, typer.Option(metavar="MHZ", help="with --frames-per-second")] = None,
+    device: Annotated[str | None, typer.Option(help="check the multipliers against a device, e.g. ecp5-85k")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a model to Verilog.
+
+    Example: `crosstile compile digits.onnx --calibrate calibration.npy -o build/digits --multipliers 64`
+    """
+    from .compile_command import choose_mapping, compile_model
+    from .devices import check_device
+
+    _supported("--scheme", scheme, SCHEMES)
+    _supported("--engine", engine, ENGINES)
+    mapping = check_device(choose_mapping(multipliers, frames_per_second, clock), device)
+    report = compile_model(model, calibrate, output, name, weight_bits, activation_bits, mapping)
+    for notice in report["notices"]:
+        print(f"notice: {notice}", file=sys.stderr)
+    show(report if as_json else {"build": str(output), **report}, as_json)
+
+
+@app.command()
+def run(build: Build, input_path: Input, output: Output = None, as_json: Json = False) -> None:
+    """Run the integer golden network: fast, no simulator.
+
+    Example: `crosstile run build/digits --input images.npy --output logits.npy`
+    """
+    from .arrays import read_array, write_array
+    from .build_folder import BuildFolder
+
+    network = BuildFolder.open(build).network()
+    with progress("running the golden network"):
+        outputs = network.run(network.quantise_input(read_array(input_path, "--input")))
+    if output is not None:
+        write_array(outputs, output)
+    show({"frames": len(outputs), "output_shape": str(outputs.shape), "output_scale": network.output_scale}, as_json)
+
+
+@app.command()
+def simulate(
+    build: Build,
+    input_path: Input,
+    output: Output = None,
+    simulator: Annotated[str, typer.Option(help="verilator, icarus or amaranth")] = "verilator",
+    stall: Annotated[float, typer.Option(metavar="P", help="probability that source and sink hold back")] = 0.0,
+    seed: Annotated[int, typer.Option(help="of the stalls")] = 0,
+    waves: Annotated[Path | None, typer.Option(metavar="FILE", help="write waves, .vcd or .fst")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the emitted Verilog and compare every output with golden; exit 1 on any mismatch.
+
+    Example: `crosstile simulate build/digits --input images.npy --simulator icarus --stall 0.3`
+    """
+    from .arrays import read_array, write_array
+    from .build_folder import BuildFolder
+    from .simulate_command import simulate_build
+
+    folder = BuildFolder.open(build)
+    outputs, record = simulate_build(folder, read_array(input_path, "--input"), simulator, stall, seed, waves)
+    folder.add_to_report("simulation", record)
+    if output is not None and outputs is not None:
+        write_array(outputs, output)
+    show(record, as_json)
+    if record["problems"]:
+        print(f"crosstile: {record['problems'][0]}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def synthesize(
+    build: Build,
+    target: Annotated[str, typer.Option(help="ecp5, ice40, xilinx, gowin, intel or generic")] = "ecp5",
+    place: Annotated[bool, typer.Option("--place", help="place and route too, for the clock (ecp5)")] = False,
+    seed: Annotated[int, typer.Option(help="of the placer")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Count cells with Yosys, and with --place find the clock with nextpnr.
+
+    Example: `crosstile synthesize build/digits --target ecp5 --place`
+    """
+    from .build_folder import BuildFolder
+    from .synthesize_command import synthesize_build
+
+    folder = BuildFolder.open(build)
+    record = synthesize_build(folder, target, place, seed)
+    folder.add_to_report("synthesis", record)
+    show(record, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell which tools are found, which version, and how to get the rest.
+
+    Example: `crosstile doctor`
+    """
+    from . import doctor as tools
+
+    found = tools.doctor()
+    if as_json:
+        print(json.dumps([tools.record(tool) for tool in found], indent=2))
+    else:
+        tools.show(found)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; every error a user can cause is one line on stderr and exit 2."""
+    code: Any = 0
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="crosstile") or 0
+    except CrosstileError as error:
+        print(f"crosstile: {error}", file=sys.stderr)
+        code = 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = 2
+    except click.ClickException as error:
+        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "crosstile"
+        print(f"crosstile: {error.format_message()}; see: {hint} --help", file=sys.stderr)
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        print("crosstile: stopped", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""crosstile simulate: frames through the emitted Verilog, every output compared with golden."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from crosstile.accelerator import lane_bits
+from crosstile.network_plan import NetworkPlan, input_format, lanes_in, lanes_out, output_format
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.numbers import Integers
+from numpy.typing import NDArray
+
+from .build_folder import BuildFolder
+from .console import progress
+from .simulators import SimulationResult, StallPattern
+
+Bytes = NDArray[np.uint8]
+
+
+def to_beats(frames: Integers, lanes: int, bits: int) -> Bytes:
+    """Return frames (frames, channels, *spatial) as beats (beats, bytes), in the order of the streams."""
+    count, channels = frames.shape[:2]
+    pixels = np.moveaxis(frames.reshape(count, channels, -1), 1, 2)
+    values = pixels.reshape(-1, lanes).astype(f"<i{bits // 8}" if bits <= 16 else "<i4")
+    return np.ascontiguousarray(values).view(np.uint8)
+
+
+def from_beats(beats: Bytes, plan: NetworkPlan) -> Integers:
+    """Return output beats (beats, bytes) as integers (frames, *output_shape)."""
+    last = plan.stages[-1]
+    number_format = output_format(last)
+    kind = f"<{'i' if number_format.signed else 'u'}{lane_bits(number_format) // 8}"
+    values = np.ascontiguousarray(beats).view(kind).astype(np.int64)
+    geometry = last.layer.geometry
+    pixels = int(np.prod(geometry.output_size))
+    frames = values.reshape(-1, pixels, lanes_out(last) * (plan.beats_out // pixels))
+    return np.moveaxis(frames, 1, 2).reshape(-1, *plan.network.output_shape)
+
+
+def runner(simulator: str, plan: NetworkPlan) -> Callable[..., SimulationResult]:
+    """Return the function that runs a simulator; raises `CrosstileError` for an unknown one."""
+    if simulator == "verilator":
+        from .simulators import verilator
+
+        return verilator.simulate
+    if simulator == "icarus":
+        from .simulators import icarus
+
+        return icarus.simulate
+    if simulator == "amaranth":
+        from .simulators import amaranth
+
+        return amaranth.simulate_plan(plan)
+    raise CrosstileError(f"--simulator must be verilator, icarus or amaranth, not {simulator!r}")
+
+
+def watchdog(plan: NetworkPlan, stall: float) -> int:
+    """Return the cycles without a handshake after which a design is taken for dead: four frames' worth."""
+    return int(4 * plan.timing(1).cycles / (1 - min(stall, 0.999))) + 1000
+
+
+def simulate_build(
+    build: BuildFolder, array: NDArray[Any], simulator: str, stall: float, seed: int, waves: Path | None
+) -> tuple[Integers | None, dict[str, Any]]:
+    """Run frames; return the outputs (None where some are missing) and the record for simulation.json."""
+    pattern = StallPattern(stall, stall, seed)
+    plan = build.plan()
+    run = runner(simulator, plan)
+    network = plan.network
+    frames = network.quantise_input(array)
+    golden = network.run(frames)
+    first = plan.stages[0]
+    shaped = frames.reshape(len(frames), first.layer.geometry.in_channels, *first.layer.geometry.input_size)
+    beats = to_beats(shaped, lanes_in(first), lane_bits(input_format(first)))
+    with progress(f"simulating {len(frames)} frames in {simulator}"):
+        result = run(
+            build.verilog, build.name, beats, len(frames), len(frames) * plan.beats_out, pattern, waves,
+            build.work, watchdog(plan, stall),
+        )
+        predicted = None if stall else plan.timing(len(frames)).cycles
+    problems = list(result.problems())
+    whole = len(result.output_beats) == len(frames) * plan.beats_out
+    outputs = from_beats(result.output_beats, plan) if whole else None
+    mismatches = int((outputs != golden).sum()) if outputs is not None else golden.size
+    cycles = None if result.last_output_cycle is None else result.last_output_cycle + 1
+    if predicted is not None and cycles != predicted:
+        problems.append(f"{cycles} cycles, but {predicted} were predicted")
+    if mismatches:
+        problems.append(f"{mismatches} of {golden.size} outputs differ from golden")
+    record = {
+        "simulator": simulator, "frames": len(frames), "cycles": cycles, "predicted_cycles": predicted,
+        "mismatches": mismatches, "outputs_compared": int(golden.size), "stall": stall, "seed": seed,
+        "cycles_per_second": round(result.cycles_run / result.seconds) if result.seconds else None,
+        "problems": problems,
+    }
+    return outputs, record

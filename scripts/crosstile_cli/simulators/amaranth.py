@@ -1,0 +1,115 @@
+"""Runs of the design itself in Amaranth's simulator: no Verilog and no compiler between, but slow."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.sim import Simulator
+from crosstile.accelerator import Accelerator
+from crosstile.network_plan import NetworkPlan
+from crosstile_golden.errors import CrosstileError
+
+from . import IDLE_CYCLES, Bytes, SimulationResult, StallPattern
+from .stream_bench import StreamBench
+
+
+def xorshift(state: int) -> int:
+    """Return the word after `state` of the 32-bit generator that every simulator stalls by."""
+    state ^= (state << 13) & 0xFFFFFFFF
+    state ^= state >> 17
+    return state ^ (state << 5) & 0xFFFFFFFF
+
+
+@dataclass
+class Record:
+    """What a run saw, beat by beat."""
+
+    output: list[tuple[int, int, int]] = field(default_factory=list)  # cycle, last, data
+    taken: list[int] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    extra: int = 0
+    cycles: int = 0
+
+
+def simulate_plan(plan: NetworkPlan) -> Callable[..., SimulationResult]:
+    """Return a function like `crosstile_cli.simulators.verilator.simulate`, which runs the plan's own hardware."""
+
+    def simulate(
+        verilog: Path, top: str, input_beats: Bytes, frames: int, output_beats_expected: int, stall: StallPattern,
+        waves: Path | None, _work: Path, watchdog_cycles: int,
+    ) -> SimulationResult:
+        bench = StreamBench(verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+        if waves is not None and waves.suffix != ".vcd":
+            raise CrosstileError(f"waves from the amaranth simulator must end in .vcd, not {waves.name!r}")
+        accelerator, record = Accelerator(plan), Record()
+        simulator = Simulator(accelerator)
+        simulator.add_clock(1e-8)
+        simulator.add_testbench(_bench(accelerator, bench, record))
+        started = time.perf_counter()
+        if waves is None:
+            simulator.run()
+        else:
+            with simulator.write_vcd(str(waves)):
+                simulator.run()
+        return _result(bench, record, time.perf_counter() - started)
+
+    return simulate
+
+
+def _bench(accelerator: Accelerator, bench: StreamBench, record: Record) -> Callable[[Any], Any]:
+    """Return the process that offers, takes and watches, cycle by cycle."""
+    words = [int.from_bytes(beat.tobytes(), "little") for beat in bench.input_beats]
+    numbers = bench.numbers()
+    dut: Any = accelerator
+
+    async def process(context: Any) -> None:
+        source, sink = numbers["source_state"], numbers["sink_state"]
+        offering, quiet, idle, sent = False, 0, 0, 0
+        waiting: tuple[int, int] | None = None
+        while idle < IDLE_CYCLES and quiet < bench.watchdog_cycles:
+            complete = len(record.output) == bench.output_expected
+            source, sink = xorshift(source), xorshift(sink)
+            if not offering and sent < len(words) and source >= numbers["source_threshold"]:
+                offering = True
+                context.set(dut.s_axis_tdata, words[sent])
+                context.set(dut.s_axis_tlast, int((sent + 1) % numbers["beats_per_frame"] == 0))
+            context.set(dut.s_axis_tvalid, int(offering))
+            ready = int(sink >= numbers["sink_threshold"] or complete)
+            context.set(dut.m_axis_tready, ready)
+            sends = offering and bool(context.get(dut.s_axis_tready))
+            valid = context.get(dut.m_axis_tvalid)
+            beat = (context.get(dut.m_axis_tlast), context.get(dut.m_axis_tdata))
+            if waiting is not None and (not valid or beat != waiting):
+                record.errors.append(f"cycle {record.cycles}: an offered output beat changed before it was taken")
+            waiting = beat if valid and not ready else None
+            if valid and ready and complete:
+                record.extra += 1
+            elif valid and ready:
+                record.output.append((record.cycles, *beat))
+            if sends:
+                record.taken.append(record.cycles)
+                offering, sent = False, sent + 1
+            quiet = 0 if sends or (valid and ready) or complete else quiet + 1
+            idle = idle + 1 if complete else 0
+            record.cycles += 1
+            await context.tick()
+
+    return process
+
+
+def _result(bench: StreamBench, record: Record, seconds: float) -> SimulationResult:
+    size = bench.output_bytes
+    data = b"".join(beat.to_bytes(size, "little") for _, _, beat in record.output)
+    return SimulationResult(
+        output_beats=np.frombuffer(data, np.uint8).reshape(-1, size),
+        output_last=np.array([last for _, last, _ in record.output], np.bool_),
+        input_cycles=np.array(record.taken, np.int64),
+        output_cycles=np.array([cycle for cycle, _, _ in record.output], np.int64),
+        frames=bench.frames, input_expected=len(bench.input_beats), output_expected=bench.output_expected,
+        extra_beats=record.extra, cycles_run=record.cycles,
+        timed_out=len(record.output) < bench.output_expected, watchdog_cycles=bench.watchdog_cycles,
+        protocol_errors=tuple(record.errors[:100]), seconds=seconds,
+    )  # fmt: skip
