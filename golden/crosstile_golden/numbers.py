@@ -46,7 +46,8 @@ class NumberFormat:
 
 def signed_bits_for(minimum: int, maximum: int) -> int:
     """Return the width in bits of the narrowest two's complement integer that holds minimum..maximum."""
-    return max((~minimum if minimum < 0 else minimum).bit_length(), (~maximum if maximum < 0 else maximum).bit_length()) + 1
+    magnitudes = (~value if value < 0 else value for value in (minimum, maximum))
+    return max(magnitude.bit_length() for magnitude in magnitudes) + 1
 
 
 def round_shift(value: Integers, shift: Integers | int) -> Integers:
@@ -64,4 +65,5 @@ def saturate(value: Integers, number_format: NumberFormat) -> Integers:
 
 def quantise(value: NDArray[np.float64], scale: float, number_format: NumberFormat) -> Integers:
     """Return saturate(⌊value·scale + 1/2⌋): the same rounding as `round_shift`, from real numbers."""
-    return saturate(np.floor(np.asarray(value, dtype=np.float64) * scale + 0.5).astype(np.int64), number_format)
+    rounded = np.floor(np.asarray(value, dtype=np.float64) * scale + 0.5)
+    return np.clip(rounded, number_format.minimum, number_format.maximum).astype(np.int64)

@@ -65,21 +65,21 @@ class Accelerator(wiring.Component):
         beats = stream.Signature(beat_layout(number_format, lanes)).create(path=("source",))
         m.submodules.input = queue = fifo.SyncFIFOBuffered(width=number_format.bits * lanes, depth=INPUT_DEPTH)
         step = lane_bits(number_format)
-        data: Value = self.s_axis_tdata  # type: ignore[attr-defined]
+        data: Value = self.s_axis_tdata
         m.d.comb += [
             queue.w_data.eq(Cat(data[lane * step :][: number_format.bits] for lane in range(lanes))),
-            queue.w_en.eq(self.s_axis_tvalid),  # type: ignore[attr-defined]
-            self.s_axis_tready.eq(queue.w_rdy),  # type: ignore[attr-defined]
+            queue.w_en.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(queue.w_rdy),
             beats.p.as_value().eq(queue.r_data),
             beats.valid.eq(queue.r_rdy),
             queue.r_en.eq(beats.ready),
         ]
         arrived = Signal()
-        m.d.comb += arrived.eq(self.s_axis_tvalid & self.s_axis_tready)  # type: ignore[attr-defined]
+        m.d.comb += arrived.eq(self.s_axis_tvalid & self.s_axis_tready)
         last = _last_of(m, self.plan.beats_in, arrived, "input_beat")
-        with m.If(arrived & (last != self.s_axis_tlast)):  # type: ignore[attr-defined]
-            m.d.sync += self.frame_error.eq(1)  # type: ignore[attr-defined]
-        return beats  # type: ignore[no-any-return]
+        with m.If(arrived & (last != self.s_axis_tlast)):
+            m.d.sync += self.frame_error.eq(1)
+        return beats
 
     def _output(self, m: Module, source: stream.Interface) -> None:
         """Drive the output port from the last stage's queue."""
@@ -90,12 +90,12 @@ class Accelerator(wiring.Component):
             for lane in range(lanes_out(last))
         ]
         m.d.comb += [
-            self.m_axis_tdata.eq(Cat(*lanes)),  # type: ignore[attr-defined]
-            self.m_axis_tvalid.eq(source.valid),  # type: ignore[attr-defined]
-            source.ready.eq(self.m_axis_tready),  # type: ignore[attr-defined]
+            self.m_axis_tdata.eq(Cat(*lanes)),
+            self.m_axis_tvalid.eq(source.valid),
+            source.ready.eq(self.m_axis_tready),
         ]
         left = source.valid & source.ready
-        m.d.comb += self.m_axis_tlast.eq(_last_of(m, self.plan.beats_out, left, "output_beat"))  # type: ignore[attr-defined]
+        m.d.comb += self.m_axis_tlast.eq(_last_of(m, self.plan.beats_out, left, "output_beat"))
 
 
 def _stage(plan: StagePlan, depth: int) -> CrosspointEngine | Pool:

@@ -98,7 +98,7 @@ class CrosspointSequencer(wiring.Component):
         m = Module()
         m.submodules.rows = rows = self._row_program()
         m.submodules.columns = columns = self._column_program()
-        row, column = rows.word, columns.word  # type: ignore[attr-defined]
+        row, column = rows.word, columns.word
         flush = Signal()
         compute = Signal()
         m.d.comb += [flush.eq(~row.intake), compute.eq(flush | (row.compute & column.output))]
@@ -124,7 +124,7 @@ class CrosspointSequencer(wiring.Component):
             rows.advance.eq(go & row_end),
             columns.advance.eq(go & pixel_end & ~flush),
         ]
-        operation = self.operation  # type: ignore[attr-defined]
+        operation = self.operation
         pass_start = (group == 0) & (tap == 0)
         m.d.comb += [
             operation.issue.eq(go & compute),
@@ -219,7 +219,7 @@ class CrosspointSequencer(wiring.Component):
         """Drive the slots of the ring of pixels: addresses move, activations do not."""
         plan = self.plan
         span, dilation = plan.window_pixels, plan.plane.column_dilation
-        operation = self.operation  # type: ignore[attr-defined]
+        operation = self.operation
         pixel = Signal(range(span), name="pixel")
         with m.If(pixel_step):
             m.d.sync += pixel.eq(Mux(pixel == span - 1, 0, pixel + 1))

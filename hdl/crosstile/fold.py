@@ -50,12 +50,12 @@ class PlaneGeometry:
             return PlaneGeometry(
                 geometry.in_channels, geometry.out_channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1
             )
-        height, width = ((1,) + geometry.input_size)[-2:]
-        kernel_height, kernel_width = ((1,) + geometry.kernel)[-2:]
-        row_stride, column_stride = ((1,) + geometry.stride)[-2:]
-        row_dilation, column_dilation = ((1,) + geometry.dilation)[-2:]
-        padding_top, padding_left = ((0,) + geometry.padding_begin)[-2:]
-        out_height, out_width = ((1,) + geometry.output_size)[-2:]
+        height, width = (1, *geometry.input_size)[-2:]
+        kernel_height, kernel_width = (1, *geometry.kernel)[-2:]
+        row_stride, column_stride = (1, *geometry.stride)[-2:]
+        row_dilation, column_dilation = (1, *geometry.dilation)[-2:]
+        padding_top, padding_left = (0, *geometry.padding_begin)[-2:]
+        out_height, out_width = (1, *geometry.output_size)[-2:]
         return PlaneGeometry(
             geometry.in_channels, geometry.out_channels, height, width, kernel_height, kernel_width,
             row_stride, column_stride, row_dilation, column_dilation, padding_top, padding_left,

@@ -41,15 +41,15 @@ class Integrators(wiring.Component):
         plan, filters = self.plan, self.plan.fold.filters
         widths = [bits for bits in plan.integrator_bits for _ in range(filters)]
         accumulators = [Signal(signed(bits), name=f"integrator_{n}") for n, bits in enumerate(widths)]
-        issue = delay(m, self.issue, self.LEAD, "issue")  # type: ignore[attr-defined]
-        first = delay(m, self.first, self.LEAD, "first")  # type: ignore[attr-defined]
+        issue = delay(m, self.issue, self.LEAD, "issue")
+        first = delay(m, self.first, self.LEAD, "first")
         starts = self._starts(m, accumulators, issue)
         for column, (accumulator, start) in enumerate(zip(accumulators, starts, strict=True)):
             before = start if plan.pass_cycles == 1 else Mux(first, start, accumulator)
             with m.If(issue):
-                m.d.sync += accumulator.eq(before + self.sums[column])  # type: ignore[attr-defined]
+                m.d.sync += accumulator.eq(before + self.sums[column])
         for lane in range(filters):
-            m.d.comb += self.totals[lane].eq(accumulators[lane - filters])  # type: ignore[attr-defined]
+            m.d.comb += self.totals[lane].eq(accumulators[lane - filters])
         return m
 
     def _starts(self, m: Module, accumulators: list[Signal], issue: Value) -> list[Value]:
@@ -60,7 +60,7 @@ class Integrators(wiring.Component):
             return zero
         kept = accumulators[:-filters] if plan.rows_together else accumulators
         stored = self._memory(m, Cat(*kept), issue)
-        fresh = delay(m, self.fresh, 1, "fresh")  # type: ignore[attr-defined]
+        fresh = delay(m, self.fresh, 1, "fresh")
         starts = zero if plan.rows_together else []
         offset = 0
         for column, accumulator in enumerate(kept):
@@ -80,8 +80,8 @@ class Integrators(wiring.Component):
         depth = ((banks - 1) << bits) + plan.integrator_positions
         m.submodules.memory = memory = Memory(shape=len(word), depth=depth, init=[])
         read, write = memory.read_port(domain="sync"), memory.write_port()
-        address = Cat(self.position, self.bank)[: len(read.addr)]  # type: ignore[attr-defined]
-        last = delay(m, self.last, self.LEAD, "last")  # type: ignore[attr-defined]
+        address = Cat(self.position, self.bank)[: len(read.addr)]
+        last = delay(m, self.last, self.LEAD, "last")
         m.d.comb += [
             read.addr.eq(address),
             write.addr.eq(delay(m, address, self.LEAD + 1, "address")),

@@ -8,7 +8,7 @@ from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer
 
 from .crosspoint_plan import CrosspointPlan
 from .fold import PlaneGeometry, legal_folds
-from .network_plan import NetworkPlan, StagePlan, least_depth, lanes_out
+from .network_plan import NetworkPlan, StagePlan, lanes_out, least_depth
 from .pool_plan import PoolPlan
 
 SLACK = 1.01  # a mapping this much slower than the fastest is taken when it is smaller

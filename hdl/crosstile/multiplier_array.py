@@ -85,12 +85,12 @@ class MultiplierArray(wiring.Component):
             products = []
             for index in range(plan.products_per_column):
                 lane, channel = divmod(index, plan.fold.channels)
-                operand = self.operands[lane][channel]  # type: ignore[attr-defined]
+                operand = self.operands[lane][channel]
                 weight = weights[column * plan.products_per_column + index]
                 bounds = low[:, column, index], high[:, column, index]
                 products.append(registered(m, operand * weight, *bounds, f"product_{column}_{index}"))
             total = adder_tree(m, products, f"sum_{column}")
-            m.d.comb += self.sums[column].eq(total.value)  # type: ignore[attr-defined]
+            m.d.comb += self.sums[column].eq(total.value)
         return m
 
     def _weights(self, m: Module) -> list[Value]:
@@ -102,7 +102,7 @@ class MultiplierArray(wiring.Component):
         m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values)
         read = memory.read_port(domain="sync")
         register = Signal(bits * count, name="weight")
-        m.d.comb += read.addr.eq(self.address)  # type: ignore[attr-defined]
+        m.d.comb += read.addr.eq(self.address)
         m.d.sync += register.eq(read.data)
         return [register.word_select(index, bits).as_signed() for index in range(count)]
 

@@ -25,7 +25,7 @@ class OpenWindows(wiring.Component):
     """
 
     def __init__(self, shape: object, lanes: int, slots: int, depth: int, combine: Callable[[Value, Value], Value]):
-        self.layout = data.ArrayLayout(shape, lanes)  # type: ignore[arg-type]
+        self.layout = data.ArrayLayout(shape, lanes)
         self.slots, self.depth, self.combine = slots, depth, combine
         super().__init__({
             "address": In(range(depth)), "valid": In(1), "value": In(self.layout),
@@ -40,27 +40,27 @@ class OpenWindows(wiring.Component):
         self._words(m, before.as_value(), after.as_value())
         for slot in range(self.slots):
             for lane in range(self.layout.length):
-                value = self.value[lane]  # type: ignore[attr-defined]
+                value = self.value[lane]
                 combined = self.combine(before[slot][lane], value)
-                m.d.comb += after[slot][lane].eq(Mux(self.opens[slot], value, combined))  # type: ignore[attr-defined]
-        m.d.comb += self.result.eq(after[self.slot])  # type: ignore[attr-defined]
+                m.d.comb += after[slot][lane].eq(Mux(self.opens[slot], value, combined))
+        m.d.comb += self.result.eq(after[self.slot])
         return m
 
     def _words(self, m: Module, before: Value, after: Value) -> None:
         if self.depth == 1:
             kept = Signal.like(before, name="kept")
             m.d.comb += before.eq(kept)
-            with m.If(self.valid):  # type: ignore[attr-defined]
+            with m.If(self.valid):
                 m.d.sync += kept.eq(after)
             return
         m.submodules.memory = memory = Memory(shape=len(before), depth=self.depth, init=[])
         read, write = memory.read_port(domain="sync"), memory.write_port()
         m.d.comb += [
-            read.addr.eq(self.address),  # type: ignore[attr-defined]
+            read.addr.eq(self.address),
             before.eq(read.data),
-            write.addr.eq(delay(m, self.address, 1, "address")),  # type: ignore[attr-defined]
+            write.addr.eq(delay(m, self.address, 1, "address")),
             write.data.eq(after),
-            write.en.eq(self.valid),  # type: ignore[attr-defined]
+            write.en.eq(self.valid),
         ]
 
 
@@ -111,7 +111,7 @@ class Pool(wiring.Component):
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         m.submodules.rows = rows = axis_program(plan.rows)
         m.submodules.columns = columns = axis_program(plan.columns)
-        row, column = rows.word, columns.word  # type: ignore[attr-defined]
+        row, column = rows.word, columns.word
         group = Signal(range(plan.groups), name="group")
         group_last = group == plan.groups - 1
         go, take = Signal(), Signal()
@@ -128,7 +128,7 @@ class Pool(wiring.Component):
         with m.If(go):
             m.d.sync += group.eq(Mux(group_last, 0, group + 1))
         across = self._across(m, column, group, go, take)
-        down = self._down(m, row, column, group, go, across)
+        down = self._down(m, row, column, go, across)
         m.d.comb += [
             queue.beat.eq(self._finish(m, down)),
             queue.push.eq(delay(m, queue.reserve, plan.PIPELINE_CYCLES, "push")),
@@ -158,9 +158,7 @@ class Pool(wiring.Component):
         m.d.sync += result.eq(windows.result)
         return result
 
-    def _down(
-        self, m: Module, row: data.View, column: data.View, group: Value, go: Value, across: data.View
-    ) -> data.View:
+    def _down(self, m: Module, row: data.View, column: data.View, go: Value, across: data.View) -> data.View:
         """Fold from row to row; return the ending window's value three cycles after `go`."""
         plan = self.plan
         m.submodules.down = windows = OpenWindows(

@@ -37,7 +37,7 @@ class Program(wiring.Component):
         m.d.comb += [
             read.addr.eq(pointer),
             read.en.eq(step),
-            self.word.as_value().eq(read.data),  # type: ignore[attr-defined]
+            self.word.as_value().eq(read.data),
         ]
         m.d.sync += self.ready.eq(1)
         with m.If(step):

@@ -76,7 +76,7 @@ class Requantise(wiring.Component):
         common, span = int(right.min()), int(right.max() - right.min())
         for lane in range(lanes):
             offset, extra = constants[lane]
-            total = self.totals[lane] << left_shift(layer)  # type: ignore[attr-defined]
+            total = self.totals[lane] << left_shift(layer)
             biased = Signal(signed(biased_bits), name=f"biased_{lane}")
             shifted = Signal(signed(max(biased_bits - common, 1)), name=f"shifted_{lane}")
             behind = Signal.like(extra, name=f"extra_{lane}")
@@ -87,7 +87,7 @@ class Requantise(wiring.Component):
                 shifted.eq((biased >> common) >> behind if span else biased >> common),
                 clamped.eq(clamp(shifted, layer.output_format, layer.relu)),
             ]
-            m.d.comb += self.beat[lane].eq(clamped)  # type: ignore[attr-defined]
+            m.d.comb += self.beat[lane].eq(clamped)
         return m
 
     def _constants(self, m: Module) -> list[tuple[Value, Value]]:
@@ -102,15 +102,12 @@ class Requantise(wiring.Component):
         values = [
             word.const([{"offset": o, "extra": e} for o, e in zip(*row, strict=True)]).as_value().value for row in rows
         ]
-        if len(values) == 1:
-            view = word.from_bits(values[0])
-        else:
-            view = self._rom(m, word, values)
+        view = word.from_bits(values[0]) if len(values) == 1 else self._rom(m, word, values)
         return [(Value.cast(view[lane].offset), Value.cast(view[lane].extra)) for lane in range(lanes)]
 
     def _rom(self, m: Module, word: data.ArrayLayout, values: list[int]) -> data.View:
         """Return the word of the filter group given one cycle ago."""
         m.submodules.constants = memory = Memory(shape=word.size, depth=len(values), init=values)
         read = memory.read_port(domain="sync")
-        m.d.comb += read.addr.eq(self.filter)  # type: ignore[attr-defined]
+        m.d.comb += read.addr.eq(self.filter)
         return data.View(word, read.data)

@@ -35,8 +35,8 @@ class RowWindow(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Return one ring per kernel column, and the operand registers."""
         m = Module()
-        operation = self.operation  # type: ignore[attr-defined]
-        beat = self.beat.as_value()  # type: ignore[attr-defined]
+        operation = self.operation
+        beat = self.beat.as_value()
         lanes = self.plan.fold.kernel_columns
         arrived = delay(m, beat, 1, "arrived")
         taps = delay(m, operation.taps, 1, "taps")
@@ -50,12 +50,12 @@ class RowWindow(wiring.Component):
                     m.d.sync += operand.eq(arrived)
             with m.If(~taps[lane]):
                 m.d.sync += operand.eq(0)
-            m.d.comb += self.operands[lane].as_value().eq(operand)  # type: ignore[attr-defined]
+            m.d.comb += self.operands[lane].as_value().eq(operand)
         return m
 
     def _ring(self, m: Module, lane: int, slot: Value, beat: Value) -> Value:
         """Return what the ring holds for this lane's tap, one cycle after issue."""
-        operation = self.operation  # type: ignore[attr-defined]
+        operation = self.operation
         groups, pixels = self.plan.channel_groups, self.plan.window_pixels
         if groups * pixels == 1:
             kept = Signal.like(beat, name=f"kept_{lane}")

@@ -68,7 +68,7 @@ class CreditQueue(wiring.Component):
         free = Signal(range(self.depth + 1), init=self.depth)
         free_next = Signal.like(free)
         m.d.comb += [
-            queue.w_data.eq(self.beat.as_value()),  # type: ignore[attr-defined]
+            queue.w_data.eq(self.beat.as_value()),
             queue.w_en.eq(self.push),
             self.output.p.as_value().eq(queue.r_data),
             self.output.valid.eq(queue.r_rdy),
@@ -150,7 +150,7 @@ class Join(wiring.Component):
         m.d.comb += [
             self.input.ready.eq(~last | queue.credit),
             queue.reserve.eq(self.input.valid & last & queue.credit),
-            queue.beat.as_value().eq(collected),  # type: ignore[attr-defined]
+            queue.beat.as_value().eq(collected),
         ]
         m.d.sync += queue.push.eq(queue.reserve)
         with m.If(self.input.valid & self.input.ready):

@@ -147,6 +147,6 @@ def _step(nodes: list[Node], cycle: int, frames: int) -> bool:
 def _state(nodes: list[Node], cycle: int, frames_out: int) -> tuple[object, ...]:
     """Return all that decides the future, relative to this cycle and this frame."""
     return tuple(
-        (node.index, node.part, node.frame - frames_out, node.credits, tuple(max(due - cycle, 0) for due in node.flight))
+        (node.index, node.part, node.frame - frames_out, node.credits, *(max(due - cycle, 0) for due in node.flight))
         for node in nodes
     )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import click
 import typer
 from crosstile import __version__
 from crosstile_golden.errors import CrosstileError
+from rich.console import Console
 
 from .console import progress, show
 
@@ -126,7 +128,7 @@ def synthesize(
     build: Build,
     target: Annotated[str, typer.Option(help="ecp5, ice40, xilinx, gowin, intel or generic")] = "ecp5",
     place: Annotated[bool, typer.Option("--place", help="place and route too, for the clock (ecp5)")] = False,
-    seed: Annotated[int, typer.Option(help="of the placer")] = 1,
+    seed: Annotated[list[int] | None, typer.Option(help="of the placer; given several times, the median")] = None,
     as_json: Json = False,
 ) -> None:
     """Count cells with Yosys, and with --place find the clock with nextpnr.
@@ -137,7 +139,7 @@ def synthesize(
     from .synthesize_command import synthesize_build
 
     folder = BuildFolder.open(build)
-    record = synthesize_build(folder, target, place, seed)
+    record = synthesize_build(folder, target, place, seed or [1])
     folder.add_to_report("synthesis", record)
     show(record, as_json)
 
@@ -148,13 +150,14 @@ def doctor(as_json: Json = False) -> None:
 
     Example: `crosstile doctor`
     """
-    from . import doctor as tools
+    from .doctor import doctor as look
+    from .doctor import tool_table
 
-    found = tools.doctor()
+    tools = look()
     if as_json:
-        print(json.dumps([tools.record(tool) for tool in found], indent=2))
+        print(json.dumps([{**asdict(tool), "path": str(tool.path or "") or None} for tool in tools], indent=2))
     else:
-        tools.show(found)
+        Console().print(tool_table(tools))
 
 
 def main(arguments: list[str] | None = None) -> None:

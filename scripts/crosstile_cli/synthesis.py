@@ -177,7 +177,8 @@ def synthesize(
         if netlist is not None:
             script.append("write_json netlist.json")
         (folder / "script").write_text("\n".join(script))
-        process: list[str | Path] = [sys.executable, "-P", Path(__file__).with_name("yosys_process.py"), "script"]
+        worker = Path(__file__).with_name("yosys_process.py")
+        process: list[str | Path] = [sys.executable, "-P", worker, "script"]
         run_tool(process, folder, work / f"yosys_{target}.log", SYNTHESIS_SECONDS, name="yosys")
         counts = json.loads((folder / "cells.json").read_text())["design"].get("num_cells_by_type", {})
         if netlist is not None:
