@@ -33,7 +33,7 @@ regress-full: $(VENV)/test.stamp
 	@"$(BIN)/python" -m pytest -q -n $(JOBS) --dist worksteal
 
 bench: $(VENV)/test.stamp
-	@"$(BIN)/python" benchmarks/layers.py
+	@"$(BIN)/python" benchmarks/layers.py --simulate --place
 
 train: $(VENV)/test.stamp
 	@"$(BIN)/python" -m pip install -q -e ".[train]"

@@ -68,9 +68,10 @@ class CrosspointEngine(wiring.Component):
         ]
         lead = OPERAND_CYCLES + plan.tree_levels - Integrators.LEAD
         for name in ("issue", "first", "last", "fresh", "bank", "position"):
-            m.d.comb += getattr(integrators, name).eq(delay(m, operation[name], lead, name))
+            member = delay(m, operation[name], lead, name, resets=name == "issue")
+            m.d.comb += getattr(integrators, name).eq(member)
         m.d.comb += [
             requantise.filter.eq(delay(m, operation.filter, lead + Integrators.LEAD, "filter")),
-            queue.push.eq(delay(m, sequencer.reserve, plan.pipeline_cycles, "push")),
+            queue.push.eq(delay(m, sequencer.reserve, plan.pipeline_cycles, "push", resets=True)),
         ]
         return m

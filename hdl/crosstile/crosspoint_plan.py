@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from .fold import Fold, PlaneGeometry, banks_needed, legal_folds
 from .timing import Operations
 
-OPERAND_CYCLES = 3   # issue -> window memory -> operand -> product
+OPERAND_CYCLES = 4   # issue -> window memory -> operand -> multiplier's input -> product
 ACCUMULATE_CYCLES = 1
 REQUANTISE_CYCLES = 3
-TURNAROUND = 4       # least distance from a pass's last operation to the next read of the same integrator
+TURNAROUND = 5       # least distance from a pass's last operation to the next read of the same integrator
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .crosspoint_plan import CrosspointPlan
+from .storage import Storage
 from .streams import delay
 
 
@@ -17,13 +17,13 @@ class Integrators(wiring.Component):
     word at `position` holds integrators 0..k−2, and integrator k−1 is the whole sum. For kernel height 1
     there is no memory.
 
-    Members: `sums`, one per column; two cycles before them the operation they belong to: `issue`, `first`
+    Members: `sums`, one per column; three cycles before them the operation they belong to: `issue`, `first`
     and `last` of its pass, `fresh`, `bank`, `position`. `totals`, one per filter in parallel, the cycle after
     a pass's last sums.
-    Timing: an integrator may be read again by the fourth operation after its pass's last.
+    Timing: an integrator may be read again by the fifth operation after its pass's last.
     """
 
-    LEAD = 2
+    LEAD = 3
 
     def __init__(self, plan: CrosspointPlan, sum_bits: int):
         self.plan = plan
@@ -40,8 +40,10 @@ class Integrators(wiring.Component):
         m = Module()
         plan, filters = self.plan, self.plan.fold.filters
         widths = [bits for bits in plan.integrator_bits for _ in range(filters)]
-        accumulators = [Signal(signed(bits), name=f"integrator_{n}") for n, bits in enumerate(widths)]
-        issue = delay(m, self.issue, self.LEAD, "issue")
+        accumulators = [
+            Signal(signed(bits), name=f"integrator_{n}", reset_less=True) for n, bits in enumerate(widths)
+        ]
+        issue = delay(m, self.issue, self.LEAD, "issue", resets=True)
         first = delay(m, self.first, self.LEAD, "first")
         starts = self._starts(m, accumulators, issue)
         for column, (accumulator, start) in enumerate(zip(accumulators, starts, strict=True)):
@@ -60,11 +62,11 @@ class Integrators(wiring.Component):
             return zero
         kept = accumulators[:-filters] if plan.rows_together else accumulators
         stored = self._memory(m, Cat(*kept), issue)
-        fresh = delay(m, self.fresh, 1, "fresh")
+        fresh = delay(m, self.fresh, self.LEAD - 1, "fresh")
         starts = zero if plan.rows_together else []
         offset = 0
         for column, accumulator in enumerate(kept):
-            start = Signal(accumulator.shape(), name=f"start_{column}")
+            start = Signal(accumulator.shape(), name=f"start_{column}", reset_less=True)
             m.d.sync += start.eq(stored[offset : offset + len(accumulator)])
             with m.If(fresh):
                 m.d.sync += start.eq(0)
@@ -73,19 +75,21 @@ class Integrators(wiring.Component):
         return starts
 
     def _memory(self, m: Module, word: Value, issue: Value) -> Value:
-        """Return the word that is stored for the next cycle's sums; store `word` after each pass."""
+        """Return the word that is stored for the next cycle's sums; store `word` after each pass.
+
+        A block RAM's output is late in its cycle, so a register follows before anything is done with it.
+        """
         plan = self.plan
         bits = (plan.integrator_positions - 1).bit_length()
         banks = 1 if plan.rows_together else plan.banks
         depth = ((banks - 1) << bits) + plan.integrator_positions
-        m.submodules.memory = memory = Memory(shape=len(word), depth=depth, init=[])
-        read, write = memory.read_port(domain="sync"), memory.write_port()
-        address = Cat(self.position, self.bank)[: len(read.addr)]
+        m.submodules.storage = storage = Storage(len(word), depth)
+        address = Cat(self.position, self.bank)[: len(storage.read_address)]
         last = delay(m, self.last, self.LEAD, "last")
         m.d.comb += [
-            read.addr.eq(address),
-            write.addr.eq(delay(m, address, self.LEAD + 1, "address")),
-            write.data.eq(word),
-            write.en.eq(delay(m, last & issue, 1, "store")),
+            storage.read_address.eq(address),
+            storage.write_address.eq(delay(m, address, self.LEAD + 1, "address")),
+            storage.write_data.eq(word),
+            storage.write.eq(delay(m, last & issue, 1, "store", resets=True)),
         ]
-        return read.data
+        return delay(m, storage.read_data, 1, "stored")

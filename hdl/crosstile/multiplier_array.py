@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.numbers import Integers, signed_bits_for
 
 from .crosspoint_plan import CrosspointPlan
+from .multiplier import Multiplier
 from .streams import beat_layout
 
 
@@ -31,7 +32,7 @@ class Bounded:
 def registered(m: Module, value: Value, low: Integers, high: Integers, name: str) -> Bounded:
     """Return `value` one cycle later, as narrow as its bounds allow."""
     bounded = Bounded(value, low, high)
-    register = Signal(signed(bounded.bits), name=name)
+    register = Signal(signed(bounded.bits), name=name, reset_less=True)
     m.d.sync += register.eq(value)
     return Bounded(register, low, high)
 
@@ -61,7 +62,7 @@ class MultiplierArray(wiring.Component):
     (US 2020/0117986 [0061]). Widths follow from the weights themselves, address by address.
 
     Members: `address` in the cycle of issue; `operands`, shape (kernel column, channel), two cycles later;
-    `sums`, one signed value per column, 3 + ⌈log2(products per column)⌉ cycles after issue.
+    `sums`, one signed value per column, 4 + ⌈log2(products per column)⌉ cycles after issue.
     """
 
     def __init__(self, plan: CrosspointPlan):
@@ -88,10 +89,19 @@ class MultiplierArray(wiring.Component):
                 operand = self.operands[lane][channel]
                 weight = weights[column * plan.products_per_column + index]
                 bounds = low[:, column, index], high[:, column, index]
-                products.append(registered(m, operand * weight, *bounds, f"product_{column}_{index}"))
+                products.append(Bounded(self._product(m, f"multiplier_{column}_{index}", operand, weight), *bounds))
             total = adder_tree(m, products, f"sum_{column}")
-            m.d.comb += self.sums[column].eq(total.value)
+            m.d.comb += self.sums[column].eq(total.value[: total.bits].as_signed())
         return m
+
+    def _product(self, m: Module, name: str, operand: Value, weight: Value) -> Value:
+        """Return operand · weight, `Multiplier.LATENCY` cycles later."""
+        number_format = self.plan.layer.input_format
+        unsigned_bit = 0 if number_format.signed else 1
+        multiplier = Multiplier(number_format.bits + unsigned_bit, self.plan.layer.weight_bits)
+        m.submodules[name] = multiplier
+        m.d.comb += [multiplier.a.eq(operand), multiplier.b.eq(weight)]
+        return multiplier.y
 
     def _weights(self, m: Module) -> list[Value]:
         """Return the weights at the address, two cycles after it was given."""
@@ -101,7 +111,7 @@ class MultiplierArray(wiring.Component):
         values = [_pack(word.ravel(), bits) for word in words]
         m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values)
         read = memory.read_port(domain="sync")
-        register = Signal(bits * count, name="weight")
+        register = Signal(bits * count, name="weight", reset_less=True)
         m.d.comb += read.addr.eq(self.address)
         m.d.sync += register.eq(read.data)
         return [register.word_select(index, bits).as_signed() for index in range(count)]

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .pool_plan import PoolAxis, PoolPlan
 from .program import Program
 from .requantise import clamp
+from .storage import Storage
 from .streams import CreditQueue, beat_layout, delay, shape_of
 
 
@@ -48,19 +48,18 @@ class OpenWindows(wiring.Component):
 
     def _words(self, m: Module, before: Value, after: Value) -> None:
         if self.depth == 1:
-            kept = Signal.like(before, name="kept")
+            kept = Signal.like(before, name="kept", reset_less=True)
             m.d.comb += before.eq(kept)
             with m.If(self.valid):
                 m.d.sync += kept.eq(after)
             return
-        m.submodules.memory = memory = Memory(shape=len(before), depth=self.depth, init=[])
-        read, write = memory.read_port(domain="sync"), memory.write_port()
+        m.submodules.storage = storage = Storage(len(before), self.depth)
         m.d.comb += [
-            read.addr.eq(self.address),
-            before.eq(read.data),
-            write.addr.eq(delay(m, self.address, 1, "address")),
-            write.data.eq(after),
-            write.en.eq(self.valid),
+            storage.read_address.eq(self.address),
+            before.eq(storage.read_data),
+            storage.write_address.eq(delay(m, self.address, 1, "address")),
+            storage.write_data.eq(after),
+            storage.write.eq(self.valid),
         ]
 
 
@@ -131,7 +130,7 @@ class Pool(wiring.Component):
         down = self._down(m, row, column, go, across)
         m.d.comb += [
             queue.beat.eq(self._finish(m, down)),
-            queue.push.eq(delay(m, queue.reserve, plan.PIPELINE_CYCLES, "push")),
+            queue.push.eq(delay(m, queue.reserve, plan.PIPELINE_CYCLES, "push", resets=True)),
         ]
         return m
 
@@ -143,18 +142,18 @@ class Pool(wiring.Component):
         m.submodules.across = windows = OpenWindows(
             shape, plan.lanes, plan.columns.slots, plan.groups, self._combine
         )
-        value = Signal(self.layout)
+        value = Signal(self.layout, reset_less=True)
         for lane in range(plan.lanes):
             empty = Const(lowest, shape_of(plan.layer.number_format))
             m.d.sync += value[lane].eq(Mux(take, self.input.p[lane], empty))
             m.d.comb += windows.value[lane].eq(value[lane])
         m.d.comb += [
             windows.address.eq(group),
-            windows.valid.eq(delay(m, go, 1, "across_valid")),
+            windows.valid.eq(delay(m, go, 1, "across_valid", resets=True)),
             windows.opens.eq(delay(m, column.opens, 1, "across_opens")),
             windows.slot.eq(delay(m, column.slot, 1, "across_slot")),
         ]
-        result = Signal(windows.layout, name="across_result")
+        result = Signal(windows.layout, name="across_result", reset_less=True)
         m.d.sync += result.eq(windows.result)
         return result
 
@@ -165,7 +164,7 @@ class Pool(wiring.Component):
             shape_of(plan.sum_format), plan.lanes, plan.rows.slots, plan.columns.outputs * plan.groups, self._combine
         )
         step = Signal()
-        m.d.comb += step.eq(delay(m, go & column.closes, 1, "down_step"))
+        m.d.comb += step.eq(delay(m, go & column.closes, 1, "down_step", resets=True))
         depth = plan.columns.outputs * plan.groups
         address = Signal(range(depth), name="down_address")
         with m.If(step):
@@ -174,11 +173,11 @@ class Pool(wiring.Component):
             m.d.comb += windows.value[lane].eq(across[lane])
         m.d.comb += [
             windows.address.eq(address),
-            windows.valid.eq(delay(m, step, 1, "down_valid")),
+            windows.valid.eq(delay(m, step, 1, "down_valid", resets=True)),
             windows.opens.eq(delay(m, row.opens, 2, "down_opens")),
             windows.slot.eq(delay(m, row.slot, 2, "down_slot")),
         ]
-        result = Signal(windows.layout, name="down_result")
+        result = Signal(windows.layout, name="down_result", reset_less=True)
         m.d.sync += result.eq(windows.result)
         return result
 
@@ -191,7 +190,7 @@ class Pool(wiring.Component):
         for lane in range(plan.lanes):
             rounded = Value.cast(down[lane] + half) >> shift if shift else Value.cast(down[lane])
             signed_value = Cat(rounded, rounded[-1] if number_format.signed else Const(0, 1)).as_signed()
-            finished = Signal(number_format.bits, name=f"finished_{lane}")
+            finished = Signal(number_format.bits, name=f"finished_{lane}", reset_less=True)
             m.d.sync += finished.eq(clamp(signed_value, number_format, relu=False))
             lanes.append(finished)
         return Cat(*lanes)

@@ -77,10 +77,10 @@ class Requantise(wiring.Component):
         for lane in range(lanes):
             offset, extra = constants[lane]
             total = self.totals[lane] << left_shift(layer)
-            biased = Signal(signed(biased_bits), name=f"biased_{lane}")
-            shifted = Signal(signed(max(biased_bits - common, 1)), name=f"shifted_{lane}")
-            behind = Signal.like(extra, name=f"extra_{lane}")
-            clamped = Signal(layer.output_format.bits, name=f"clamped_{lane}")
+            biased = Signal(signed(biased_bits), name=f"biased_{lane}", reset_less=True)
+            shifted = Signal(signed(max(biased_bits - common, 1)), name=f"shifted_{lane}", reset_less=True)
+            behind = Signal.like(extra, name=f"extra_{lane}", reset_less=True)
+            clamped = Signal(layer.output_format.bits, name=f"clamped_{lane}", reset_less=True)
             m.d.sync += [
                 biased.eq(total + offset),
                 behind.eq(extra),

@@ -2,11 +2,11 @@
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .crosspoint_plan import CrosspointPlan
 from .crosspoint_sequencer import operation_layout
+from .storage import Storage
 from .streams import beat_layout, delay
 
 
@@ -43,7 +43,7 @@ class RowWindow(wiring.Component):
         new = delay(m, operation.new, 1, "new")
         for lane in range(lanes):
             stored = self._ring(m, lane, operation.slots[lane], beat)
-            operand = Signal(self.beat_layout.size, name=f"operand_{lane}")
+            operand = Signal(self.beat_layout.size, name=f"operand_{lane}", reset_less=True)
             m.d.sync += operand.eq(stored)
             if lane == lanes - 1:
                 with m.If(new):
@@ -58,19 +58,18 @@ class RowWindow(wiring.Component):
         operation = self.operation
         groups, pixels = self.plan.channel_groups, self.plan.window_pixels
         if groups * pixels == 1:
-            kept = Signal.like(beat, name=f"kept_{lane}")
+            kept = Signal.like(beat, name=f"kept_{lane}", reset_less=True)
             with m.If(operation.arrive):
                 m.d.sync += kept.eq(beat)
             return kept
         group_bits = (groups - 1).bit_length()
         depth = ((pixels - 1) << group_bits) + groups
-        memory = Memory(shape=len(beat), depth=depth, init=[])
-        m.submodules[f"ring_{lane}"] = memory
-        write, read = memory.write_port(), memory.read_port(domain="sync")
+        storage = Storage(len(beat), depth)
+        m.submodules[f"ring_{lane}"] = storage
         m.d.comb += [
-            write.addr.eq((operation.pixel << group_bits) | operation.group),
-            write.data.eq(beat),
-            write.en.eq(operation.arrive),
-            read.addr.eq((slot << group_bits) | operation.group),
+            storage.write_address.eq((operation.pixel << group_bits) | operation.group),
+            storage.write_data.eq(beat),
+            storage.write.eq(operation.arrive),
+            storage.read_address.eq((slot << group_bits) | operation.group),
         ]
-        return read.data
+        return storage.read_data

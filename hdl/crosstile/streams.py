@@ -20,11 +20,14 @@ def beat_layout(number_format: NumberFormat, lanes: int) -> data.ArrayLayout:
     return data.ArrayLayout(shape_of(number_format), lanes)
 
 
-def delay(m: Module, value: ValueLike, cycles: int, name: str) -> Value:
-    """Return `value` as it was `cycles` clock cycles ago (zero after reset)."""
+def delay(m: Module, value: ValueLike, cycles: int, name: str, resets: bool = False) -> Value:
+    """Return `value` as it was `cycles` clock cycles ago.
+
+    Data need no reset, and are cheaper and faster without one; a flag that makes something happen `resets`.
+    """
     current = Value.cast(value)
     for step in range(cycles):
-        register = Signal(current.shape(), name=f"{name}_{step + 1}")
+        register = Signal(current.shape(), name=f"{name}_{step + 1}", reset_less=not resets)
         m.d.sync += register.eq(current)
         current = register
     return current
@@ -146,7 +149,7 @@ class Join(wiring.Component):
         index = Signal(range(self.parts))
         last = index == self.parts - 1
         part = self.input.p.as_value()
-        collected = Signal(self.layout.size)
+        collected = Signal(self.layout.size, reset_less=True)
         m.d.comb += [
             self.input.ready.eq(~last | queue.credit),
             queue.reserve.eq(self.input.valid & last & queue.credit),

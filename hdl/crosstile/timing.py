@@ -91,7 +91,8 @@ def predict(nodes: list[Node], frames: int) -> Timing:
     first_output, beats, cycle = -1, 0, START_CYCLES
     beats_per_frame = nodes[-1].operations.beats_out
     states: list[tuple[object, ...]] = []
-    longest = sum(node.operations.cycles + node.pipeline_cycles + QUEUE_CYCLES for node in nodes)
+    # However shallow the queues, an operation waits at most one way through pipeline and queue for its turn.
+    longest = sum(node.operations.cycles * (node.pipeline_cycles + QUEUE_CYCLES + 1) for node in nodes)
     while len(ends) < frames:
         if cycle > (len(ends) + 2) * longest:
             raise AssertionError("the stages wait for each other: their beats per frame do not match")

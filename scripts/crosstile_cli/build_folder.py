@@ -29,28 +29,44 @@ def write_json(content: object, path: Path) -> None:
 def written_beside(target: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `target` at the end, and vanishes where something fails.
 
-    Raises `CrosstileError` where `target` exists and is no earlier build, or cannot be written.
+    Raises `CrosstileError` where `target` is not replaceable, or cannot be written.
     """
+    check_replaceable(target)
     target = target.absolute()
-    if target.exists() and not _is_replaceable(target):
-        raise CrosstileError(f"{target.name}: exists and is not a Crosstile build; give another -o or remove it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise CrosstileError(f"{target}: cannot be written: {error.strerror}; give another -o") from error
+        raise CrosstileError(f"-o {target}: cannot be written: {error.strerror}; give another -o") from error
     try:
         yield partial
         partial.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+        _replace(target, partial)
+    except OSError as error:
+        raise CrosstileError(f"-o {target}: cannot be written: {error.strerror}; give another -o") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _is_replaceable(target: Path) -> bool:
-    return target.is_dir() and ((target / "mapping.json").is_file() or not any(target.iterdir()))
+def check_replaceable(target: Path) -> None:
+    """Raise `CrosstileError` where `target` exists and is neither an earlier build nor an empty folder."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    try:
+        earlier = "crosstile" in json.loads((target / "mapping.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        earlier = False
+    if not earlier:
+        raise CrosstileError(f"-o {target}: exists and is not a Crosstile build; give another -o or remove it")
+
+
+def _replace(target: Path, partial: Path) -> None:
+    """Put `partial` in the place of `target`, which stays whole until then."""
+    earlier = partial.with_name(f"{partial.name}-earlier")
+    if target.exists():
+        target.rename(earlier)
+    partial.rename(target)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -120,12 +136,18 @@ class BuildFolder:
             raise CrosstileError(f"{self.path / 'mapping.json'}: damaged; run crosstile compile again") from error
 
     def add_to_report(self, section: str, content: dict[str, Any]) -> None:
-        """Write a section's own JSON file, and put it into report.json and report.html."""
+        """Write a section's own JSON file, and put it into report.json and report.html.
+
+        Raises `CrosstileError` where report.json is damaged.
+        """
         from .report import write_report
 
+        try:
+            report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+            report[section] = content
+        except (ValueError, TypeError) as error:
+            raise CrosstileError(f"{self.path / 'report.json'}: damaged; run crosstile compile again") from error
         write_json(content, self.path / f"{section}.json")
-        report = json.loads((self.path / "report.json").read_text(encoding="utf-8"))
-        report[section] = content
         write_json(report, self.path / "report.json")
         write_report(report, self.path / "report.html")
 

@@ -1,8 +1,8 @@
 """crosstile compile: import, quantise, map, build, report."""
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ from crosstile_golden.float_network import float_tensors
 from crosstile_golden.graph import FloatGraph
 from crosstile_golden.network import IntegerNetwork
 from crosstile_golden.onnx_import import import_onnx
-from crosstile_golden.quantise_shift import quantise_shift
+from crosstile_golden.quantise_shift import ACTIVATION_BITS, WEIGHT_BITS, check_bits, quantise_shift
 from numpy.typing import NDArray
 
 from .arrays import read_array
-from .build_folder import write_json, written_beside
+from .build_folder import check_replaceable, write_json, written_beside
 from .console import progress
+from .names import top_module_name
 from .report import write_report
+from .toolchain import require
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+LONGEST_FRAME = 10**15  # cycles; more than any layer takes, and whole in a float
 Mapping = Callable[[IntegerNetwork], NetworkPlan]
 
 
@@ -35,10 +37,17 @@ def compile_model(
     model: Path, calibrate: Path, output: Path, name: str | None, weight_bits: int, activation_bits: int,
     mapping: Mapping,
 ) -> dict[str, Any]:
-    """Compile a model into the folder `output`; return the report."""
-    name = name or re.sub(r"\W+", "_", model.stem)
-    if not NAME.fullmatch(name):
-        raise CrosstileError(f"--name must be a letter, then letters, digits and underscores, not {name!r}")
+    """Compile a model into the folder `output`; return the report.
+
+    Raises `CrosstileError` for anything wrong with the request, what costs no time first.
+    """
+    name = top_module_name(name, model.stem)
+    check_bits("--weight-bits", weight_bits, WEIGHT_BITS)
+    check_bits("--activation-bits", activation_bits, ACTIVATION_BITS)
+    if not model.is_file():
+        raise CrosstileError(f"{model}: no such file; give the path of an ONNX model")
+    check_replaceable(output)
+    require("pyosys")
     with progress("reading the model"):
         graph = import_onnx(model)
         calibration = read_array(calibrate, "--calibrate")
@@ -59,19 +68,21 @@ def compile_model(
 
 def frame_budget(frames_per_second: float, clock: float) -> int:
     """Return the cycles that a frame may take: ⌊clock / frames per second⌋, the clock in MHz."""
-    if frames_per_second <= 0 or clock <= 0:
+    if not (isfinite(frames_per_second) and isfinite(clock) and frames_per_second > 0 and clock > 0):
         raise CrosstileError(
             f"--frames-per-second and --clock must be above 0, not {frames_per_second:g} and {clock:g}"
         )
-    return int(clock * 1e6 / frames_per_second)
+    return int(min(clock * 1e6 / frames_per_second, LONGEST_FRAME))
 
 
 def choose_mapping(multipliers: int | None, frames_per_second: float | None, clock: float | None) -> Mapping:
     """Return how to map: onto a number of multipliers, or the fewest that keep a frame rate."""
     if frames_per_second is None and clock is None:
         return lambda network: map_network(network, multipliers)
-    if frames_per_second is None or clock is None or multipliers is not None:
-        raise CrosstileError("give --multipliers, or --frames-per-second together with --clock, not both")
+    if frames_per_second is None or clock is None:
+        raise CrosstileError("--frames-per-second and --clock go together; give both, or neither")
+    if multipliers is not None:
+        raise CrosstileError("give --multipliers, or --frames-per-second with --clock, not both")
     cycles = frame_budget(frames_per_second, clock)
     return lambda network: map_network(network, None, cycles)
 

@@ -14,7 +14,8 @@ def doctor() -> list[Tool]:
 
 def tool_table(tools: Sequence[Tool]) -> Table:
     """Lay tools out as a table: name, version or "missing", purpose, and where it is or how to get it."""
-    table = Table("tool", "version", "for", "where, or how to get it")
+    table = Table("tool", "version", "for")
+    table.add_column("where, or how to get it", overflow="fold")
     for tool in tools:
         version = tool.version or "yes" if tool.found else "[red]missing[/red]"
         # Square brackets in a command or a path are not markup.

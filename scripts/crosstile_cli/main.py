@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from crosstile import __version__
 from crosstile_golden.errors import CrosstileError
@@ -24,6 +23,9 @@ Build = Annotated[Path, typer.Argument(metavar="BUILD", help="a folder that cros
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Input = Annotated[Path, typer.Option("--input", metavar="X.npy", help="frames as in ONNX: NCHW or NCW, real values")]
 Output = Annotated[Path | None, typer.Option("--output", metavar="Y.npy", help="where to write the integer outputs")]
+
+# Of Typer's own copy of click, or of click, whichever this Typer stands on.
+UsageError: Any = typer.BadParameter.__base__
 
 SCHEMES = ("shift",)
 ENGINES = ("auto", "crosspoint")
@@ -82,10 +84,11 @@ def run(build: Build, input_path: Input, output: Output = None, as_json: Json = 
 
     Example: `crosstile run build/digits --input images.npy --output logits.npy`
     """
-    from .arrays import read_array, write_array
+    from .arrays import check_writable, read_array, write_array
     from .build_folder import BuildFolder
 
     network = BuildFolder.open(build).network()
+    check_writable(output)
     with progress("running the golden network"):
         outputs = network.run(network.quantise_input(read_array(input_path, "--input")))
     if output is not None:
@@ -108,11 +111,12 @@ def simulate(
 
     Example: `crosstile simulate build/digits --input images.npy --simulator icarus --stall 0.3`
     """
-    from .arrays import read_array, write_array
+    from .arrays import check_writable, read_array, write_array
     from .build_folder import BuildFolder
     from .simulate_command import simulate_build
 
     folder = BuildFolder.open(build)
+    check_writable(output)
     outputs, record = simulate_build(folder, read_array(input_path, "--input"), simulator, stall, seed, waves)
     folder.add_to_report("simulation", record)
     if output is not None and outputs is not None:
@@ -168,14 +172,16 @@ def main(arguments: list[str] | None = None) -> None:
     except CrosstileError as error:
         print(f"crosstile: {error}", file=sys.stderr)
         code = 2
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
+    except UsageError as error:
+        message = error.format_message().rstrip(".")
+        if message:  # none where no command was given: then the help was shown
+            hint = error.ctx.command_path if error.ctx else "crosstile"
+            print(f"crosstile: {message}; see: {hint} --help", file=sys.stderr)
         code = 2
-    except click.ClickException as error:
-        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "crosstile"
-        print(f"crosstile: {error.format_message()}; see: {hint} --help", file=sys.stderr)
+    except OSError as error:
+        print(f"crosstile: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("crosstile: stopped", file=sys.stderr)
         code = 130
     sys.exit(code)

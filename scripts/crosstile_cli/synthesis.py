@@ -12,6 +12,7 @@ from typing import Any
 
 from crosstile_golden.errors import CrosstileError
 
+from . import ecp5_multiplier
 from .toolchain import build_folder, require, run_tool
 
 SYNTHESIS_SECONDS = 7200.0
@@ -173,7 +174,9 @@ def synthesize(
     with build_folder() as folder:
         shutil.copyfile(verilog, folder / "design.v")
         passes = [line.format(top=top) for line in _TARGETS[target].passes]
-        script = ["read_verilog design.v", *passes, "delete t:$scopeinfo", "tee -q -o cells.json stat -json"]
+        before, after = _own_multipliers(verilog, target, folder, top)
+        script = ["read_verilog design.v", *before, *passes, *after]
+        script += ["delete t:$scopeinfo", "tee -q -o cells.json stat -json"]
         if netlist is not None:
             script.append("write_json netlist.json")
         (folder / "script").write_text("\n".join(script))
@@ -184,6 +187,19 @@ def synthesize(
         if netlist is not None:
             shutil.move(folder / "netlist.json", netlist)
     return count_cells(target, counts, time.perf_counter() - started)
+
+
+def _own_multipliers(verilog: Path, target: str, folder: Path, top: str) -> tuple[list[str], list[str]]:
+    """Return the passes, before and after the mapping, that use a device's multiplier with its registers.
+
+    The multipliers wait as black boxes: instantiated before the mapping, they stop ABC in Yosys 0.70.
+    """
+    found = ecp5_multiplier.modules(verilog.read_text(errors="replace")) if target == "ecp5" else {}
+    if not found:
+        return [], []
+    (folder / "multipliers.v").write_text(ecp5_multiplier.ecp5_map(found))
+    before = [f"hierarchy -check -top {top}", *(f"blackbox {name}" for name in found)]
+    return before, ["techmap -map multipliers.v", "clean -purge"]
 
 
 _PACKAGES = {"12k": "CABGA381", "25k": "CABGA381", "45k": "CABGA554", "85k": "CABGA756"}

@@ -75,7 +75,7 @@ def _says(option: str) -> Callable[[Path], str | None]:
             told = subprocess.run([path, option], capture_output=True, text=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        number = re.search(r"\b\d+(?:\.\d+)+", told.stdout)
+        number = re.search(r"\b\d+(?:\.\d+)+", told.stdout + told.stderr)
         return number.group() if number else None
 
     return version
@@ -171,7 +171,9 @@ def require(name: str) -> Path:
     return path
 
 
-_NOISE = re.compile(r"\s*(?:make(?:\[\d+\])?:|compilation terminated|collect2:|\d+ warnings?,|[-.= ]+$)")
+_NOISE = re.compile(
+    r"\s*(?:make(?:\[\d+\])?:|compilation terminated|collect2:|%Error: Exiting|\d+ (?:warnings?|error\(s\))|[-.= ]+$)"
+)
 _COMPLAINT = re.compile(r"\b(?:fatal|error)\b|%Error|Error:", re.IGNORECASE)
 
 

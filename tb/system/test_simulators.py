@@ -210,6 +210,7 @@ def test_the_build_is_used_again(folder: Path, tmp_path: Path, monkeypatch: pyte
         ({"input_beats": np.zeros((24, 3), np.uint8)}, "input_beats must be uint8 (beats, 2), not uint8 (24, 3)"),
         ({"input_beats": np.zeros((24, 2), np.int8)}, "input_beats must be uint8 (beats, 2), not int8 (24, 2)"),
         ({"watchdog_cycles": 0}, "watchdog_cycles must be 1 or more, not 0"),
+        ({"waves": Path("absent/x.vcd")}, "absent, the folder for the waves, is missing; make it first"),
         ({"waves": Path("x.lxt")}, "waves must end in .vcd or .fst, not 'x.lxt'"),
     ],
 )
@@ -251,7 +252,7 @@ def test_a_stall_that_never_or_less_than_never_ends_is_refused(probability: floa
     legal = f"stall probability must be from 0 to below 1, not {probability}"
     with pytest.raises(CrosstileError, match=f"^the sink's {re.escape(legal)}$"):
         StallPattern(0, probability)
-    with pytest.raises(CrosstileError, match="^the stall seed must be 0 or more, not -1$"):
+    with pytest.raises(CrosstileError, match=r"^the stall seed must be 0 or more, not -1$"):
         StallPattern(seed=-1)
 
 

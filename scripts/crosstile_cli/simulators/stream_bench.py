@@ -37,7 +37,7 @@ _TEMPLATES = jinja2.Environment(
 
 def _module_text(verilog: Path, top: str) -> str:
     try:
-        text = verilog.read_text()
+        text = verilog.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CrosstileError(f"{verilog} cannot be read as Verilog: {error}") from error
     pattern = rf"^\s*module\s+{re.escape(top)}\b(.*?)\bendmodule\b"
@@ -97,8 +97,15 @@ class StreamBench:
                 raise CrosstileError(f"{what} beats must be {legal}, not {count}")
         if self.watchdog_cycles < 1:
             raise CrosstileError(f"watchdog_cycles must be 1 or more, not {self.watchdog_cycles}")
-        if self.waves is not None and self.waves.suffix not in WAVE_SUFFIXES:
-            raise CrosstileError(f"waves must end in {' or '.join(WAVE_SUFFIXES)}, not {self.waves.name!r}")
+        if self.waves is not None:
+            self._check_waves(self.waves)
+
+    @staticmethod
+    def _check_waves(waves: Path) -> None:
+        if waves.suffix not in WAVE_SUFFIXES:
+            raise CrosstileError(f"waves must end in {' or '.join(WAVE_SUFFIXES)}, not {waves.name!r}")
+        if not waves.parent.is_dir():
+            raise CrosstileError(f"{waves.parent}, the folder for the waves, is missing; make it first")
 
     @property
     def output_bytes(self) -> int:

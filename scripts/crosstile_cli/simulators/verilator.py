@@ -66,10 +66,11 @@ def _built(bench: StreamBench, work: Path) -> Path:
     machine = (platform.platform(), version.st_mtime_ns, version.st_size)
     for part in (harness, bench.top, *_VERILATE, *_MAKE, *machine):
         digest.update(f"\0{part}".encode())
-    executable = work / f"verilator-{digest.hexdigest()[:16]}"
+    kind = bench.wave_format or "plain"
+    executable = work / f"verilator-{kind}-{digest.hexdigest()[:16]}"
     if not executable.is_file():
-        for stale in work.glob("verilator-*"):
-            stale.unlink()
+        for stale in work.glob(f"verilator-{kind}-*"):
+            stale.unlink(missing_ok=True)
         _compile(bench, harness, executable)
     return executable
 

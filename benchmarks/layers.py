@@ -1,0 +1,133 @@
+"""Figures of single layers: multipliers busy, cells, block RAMs and clock, all from one run.
+
+    python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...] [--targets ecp5 xilinx] [--place]
+
+Weights and activations are random over their whole range (the seed is printed), which is the hardest case for
+widths. Utilisation is multiply-accumulates of the layer, padding counted as work, over multipliers × cycles
+between frames back to back; the cycles come from the exact timing model and, with --simulate, from Verilator.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from crosstile.accelerator import Accelerator, lane_bits
+from crosstile.mapper import map_network
+from crosstile.network_plan import NetworkPlan, input_format, lanes_in
+from crosstile.verilog import emit
+from crosstile_cli.simulate_command import from_beats, to_beats, watchdog
+from crosstile_cli.simulators import StallPattern, verilator
+from crosstile_cli.synthesis import place_ecp5, synthesize
+from crosstile_golden.geometry import ConvolutionGeometry
+from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
+from crosstile_golden.numbers import NumberFormat
+from rich.console import Console
+from rich.table import Table
+
+SEED = 7
+UNSIGNED, SIGNED = NumberFormat(8, signed=False), NumberFormat(8, signed=True)
+LAYERS = {
+    "3x3 16-16 32x32": ((16, (32, 32), (3, 3), (1, 1), 16), (9, 36, 144)),
+    "1x1 16-32 16x16": ((16, (16, 16), (1, 1), (0, 0), 32), (8, 64)),
+    "5x5 16-16 32x32": ((16, (32, 32), (5, 5), (2, 2), 16), (25, 100)),
+    "1D k3 32-32 128": ((32, (128,), (3,), (1,), 32), (12, 48)),
+}
+
+
+def random_layer(channels: int, size: tuple, kernel: tuple, padding: tuple, filters: int) -> ConvolutionLayer:
+    """Return an int8 layer whose outputs spread over their range."""
+    random = np.random.default_rng(SEED)
+    axes = (1,) * len(size)
+    geometry = ConvolutionGeometry(channels, size, kernel, axes, axes, padding, padding, filters)
+    weight = random.integers(-127, 128, geometry.weight_shape)
+    shift = int(np.ceil(np.log2(np.sqrt(np.prod(geometry.weight_shape[1:])) * 74 * 148 / 90)))
+    shifts = random.integers(shift - 1, shift + 2, filters)
+    return ConvolutionLayer("layer", geometry, weight, random.integers(-9999, 9999, filters), shifts, 8, UNSIGNED,
+                            UNSIGNED, relu=True)
+
+
+def network_of(layer: ConvolutionLayer) -> IntegerNetwork:
+    geometry = layer.geometry
+    return IntegerNetwork("layer", (geometry.in_channels, *geometry.input_size), layer.input_format, 1.0, (layer,),
+                          1.0, (geometry.out_channels, *geometry.output_size), "shift")
+
+
+def simulate(plan: NetworkPlan, verilog: Path, work: Path, frames: int = 4) -> dict[str, object]:
+    """Run random frames back to back in Verilator; return cycles between frames and what differs."""
+    random = np.random.default_rng(SEED)
+    network = plan.network
+    values = random.integers(0, 256, (frames, *network.input_shape))
+    first = plan.stages[0]
+    beats = to_beats(values, lanes_in(first), lane_bits(input_format(first)))
+    result = verilator.simulate(verilog, "layer", beats, frames, frames * plan.beats_out, StallPattern(), None, work,
+                                watchdog(plan, 0))
+    ends = result.output_cycles[plan.beats_out - 1 :: plan.beats_out]
+    outputs = from_beats(result.output_beats, plan)
+    return {
+        "cycles_simulated": int(ends[-1] - ends[-2]),
+        "mismatches": int((outputs != network.run(values)).sum()),
+        "problems": list(result.problems()),
+        "simulated_cycles_per_second": round(result.cycles_run / result.seconds),
+    }
+
+
+def measure(name: str, multipliers: int, options: argparse.Namespace) -> dict[str, object]:
+    """Return one row of the table."""
+    layer = random_layer(*LAYERS[name][0])
+    started = time.perf_counter()
+    plan = map_network(network_of(layer), multipliers)
+    stage = plan.stages[0]
+    text = emit(Accelerator(plan), "layer")
+    row: dict[str, object] = {
+        "layer": name, "multipliers": plan.multipliers, "fold": str(stage.fold),
+        "cycles": plan.cycles_per_frame, "macs": stage.plane.macs,
+        "utilisation": round(stage.plane.macs / plan.multipliers / plan.cycles_per_frame, 4),
+        "compile_seconds": round(time.perf_counter() - started, 2), "verilog_bytes": len(text),
+        "integrator_bits": stage.integrator_memory_bits, "window_bits": stage.window_memory_bits,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        verilog = work / "layer.v"
+        verilog.write_text(text)
+        if options.simulate:
+            row |= simulate(plan, verilog, work)
+        for target in options.targets:
+            netlist = work / "netlist.json" if options.place and target == "ecp5" else None
+            cells = synthesize(verilog, "layer", target, work, netlist)
+            row |= {f"{target}_{key}": getattr(cells, key) for key in ("cells", "luts", "ffs", "dsps", "brams")}
+            row[f"{target}_cells_per_multiplier"] = round(cells.cells / plan.multipliers, 1)
+            if netlist:
+                row["ecp5_mhz"] = median(place_ecp5(netlist, work, seed).fmax_mhz for seed in (1, 2, 3))
+    return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", nargs="*", default=list(LAYERS), choices=list(LAYERS))
+    parser.add_argument("--multipliers", nargs="*", type=int)
+    parser.add_argument("--targets", nargs="*", default=["ecp5", "xilinx"])
+    parser.add_argument("--place", action="store_true", help="nextpnr on ECP5-85k, median of seeds 1, 2, 3")
+    parser.add_argument("--simulate", action="store_true", help="run 4 frames in Verilator and compare")
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/layers.json"))
+    options = parser.parse_args()
+    rows = [
+        measure(name, multipliers, options)
+        for name in options.layers
+        for multipliers in options.multipliers or LAYERS[name][1]
+    ]
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({"seed": SEED, "rows": rows}, indent=2) + "\n")
+    table = Table(*rows[0], title=f"seed {SEED}")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(width=400).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

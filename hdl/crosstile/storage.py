@@ -1,0 +1,39 @@
+"""A memory with one port to read and one to write, as block RAMs have them."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+class Storage(wiring.Component):
+    """Words of `width` bits at `depth` addresses; starts as zeros, and is not cleared by reset.
+
+    Whoever uses it never reads and writes one address in the same cycle: what is read then is undefined. Block
+    RAMs differ in that case, and synthesis would build logic around them to agree with the Verilog; so a read
+    that meets a write does not happen at all, which a comparator of addresses makes plain to see.
+
+    Members: `read_address`; `read_data` one cycle later; `write_address`, `write_data`, `write`.
+    """
+
+    def __init__(self, width: int, depth: int):
+        self.width, self.depth = width, depth
+        super().__init__({
+            "read_address": In(range(depth)), "read_data": Out(width),
+            "write_address": In(range(depth)), "write_data": In(width), "write": In(1),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the memory."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        read, write = memory.read_port(domain="sync"), memory.write_port()
+        m.d.comb += [
+            read.addr.eq(self.read_address),
+            read.en.eq(~(self.write & (self.read_address == self.write_address))),
+            self.read_data.eq(read.data),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write),
+        ]
+        return m
