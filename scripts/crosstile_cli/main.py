@@ -27,6 +27,8 @@ Output = Annotated[Path | None, typer.Option("--output", metavar="Y.npy", help="
 # Of Typer's own copy of click, or of click, whichever this Typer stands on.
 UsageError: Any = typer.BadParameter.__base__
 
+INTERRUPTED = 130  # what a shell gives a command that SIGINT ended, and Typer with it
+
 SCHEMES = ("shift",)
 ENGINES = ("auto", "crosspoint")
 
@@ -182,8 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"crosstile: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         print("crosstile: stopped", file=sys.stderr)
-        code = 130
     sys.exit(code)
 
 

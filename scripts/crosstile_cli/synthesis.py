@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from crosstile_golden.errors import CrosstileError
 
-from . import ecp5_multiplier
+from . import ecp5_block_ram, ecp5_multiplier
 from .toolchain import build_folder, require, run_tool
 
 SYNTHESIS_SECONDS = 7200.0
@@ -176,16 +177,17 @@ def synthesize(
         passes = [line.format(top=top) for line in _TARGETS[target].passes]
         before, after = _own_multipliers(verilog, target, folder, top)
         script = ["read_verilog design.v", *before, *passes, *after]
-        script += ["delete t:$scopeinfo", "tee -q -o cells.json stat -json"]
-        if netlist is not None:
-            script.append("write_json netlist.json")
+        script += ["delete t:$scopeinfo", "write_json netlist.json"]
         (folder / "script").write_text("\n".join(script))
-        worker = Path(__file__).with_name("yosys_process.py")
-        process: list[str | Path] = [sys.executable, "-P", worker, "script"]
+        process: list[str | Path] = [sys.executable, "-P", Path(__file__).with_name("yosys_process.py"), "script"]
         run_tool(process, folder, work / f"yosys_{target}.log", SYNTHESIS_SECONDS, name="yosys")
-        counts = json.loads((folder / "cells.json").read_text())["design"].get("num_cells_by_type", {})
+        design = json.loads((folder / "netlist.json").read_text())
+        module = design["modules"][top]
+        if target == "ecp5":
+            ecp5_block_ram.absorb_output_registers(module)
+        counts = Counter(cell["type"] for cell in module["cells"].values())
         if netlist is not None:
-            shutil.move(folder / "netlist.json", netlist)
+            netlist.write_text(json.dumps(design))
     return count_cells(target, counts, time.perf_counter() - started)
 
 
