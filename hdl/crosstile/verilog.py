@@ -1,11 +1,13 @@
 """Verilog from Amaranth, the same bytes every time."""
 
-import contextlib
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
+from crosstile_golden.errors import CrosstileError
 
 from . import __version__
 from .multiplier import VerilogPlatform
@@ -16,25 +18,40 @@ HEADER = """\
 
 """
 
+# Yosys numbers the wires it makes by a counter of the process: one of its own gives the same names every time.
+_YOSYS = """\
+from pyosys import libyosys
+design = libyosys.Design()
+for command in (
+    "read_rtlil design.il", "proc", "opt_expr", "opt_clean -purge", "memory_collect", "opt_clean -purge",
+    "write_verilog -norename -noattr design.v",
+):
+    libyosys.Pass.call(design, "tee -q " + command)
+"""
+
 
 def emit(top: wiring.Component, name: str) -> str:
     """Return a component and all below it as Verilog-2005, top module `name`, clock `clk`, reset `rst`.
 
-    No source locations, paths or dates are in it; equal components give equal text.
+    No source locations, paths or dates are in it; equal components give equal text. Raises `CrosstileError`
+    where Yosys (the package pyosys) is missing or fails.
     """
-    from pyosys import libyosys  # here, since it takes a moment that most commands need not spend
-
     ports = [getattr(top, member) for member in top.signature.members]
     platform = VerilogPlatform(name)
     text = rtlil.convert(top, name=name, platform=platform, ports=ports, emit_src=False)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        Path("design.il").write_text(text)
-        design = libyosys.Design()
-        for command in ("read_rtlil design.il", "proc", "opt_expr", "opt_clean", "memory_collect",
-                        "attrmap -remove generator -remove src -modattr -remove generator",
-                        "write_verilog -norename -noattr design.v"):
-            libyosys.Pass.call(design, f"tee -q {command}")
-        body = Path("design.v").read_text()
+    body = _to_verilog(text)
     body = body.split("*/", 1)[1].lstrip("\n") if body.startswith("/*") else body
     # Multipliers come first: Yosys must know a module's ports before it meets an instance.
     return HEADER.format(name=name, version=__version__) + platform.verilog() + body
+
+
+def _to_verilog(text: str) -> str:
+    """Return RTLIL as Verilog."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "design.il").write_text(text)
+        process = [sys.executable, "-P", "-c", _YOSYS]
+        done = subprocess.run(process, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+            raise CrosstileError(f"Yosys failed: {lines[-1]}; if it is missing, install it with: pip install pyosys")
+        return (Path(folder) / "design.v").read_text()

@@ -1,0 +1,164 @@
+# amaranth: UnusedElaboratable=no
+"""Queues, splits and joins lose nothing, repeat nothing and keep the order; the queue keeps its exact times."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import data
+from crosstile.streams import CreditQueue, Join, Split, beat_layout, delay, shape_of
+from crosstile.timing import QUEUE_CYCLES
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.numbers import NumberFormat
+
+from .bench import INT8, STALLS, UINT8, Port, StreamBench, clocked, pack
+
+CYCLES = 300
+
+
+class Model:
+    """A queue as two lists: the places that come free, and the beats with the cycle in which they show."""
+
+    def __init__(self, depth: int):
+        self.free, self.beats = depth, []
+
+    def shows(self, cycle: int) -> bool:
+        return bool(self.beats) and self.beats[0][0] <= cycle
+
+
+async def drive(context: Any, dut: Any, pipeline: int, chances: tuple[float, float], generator: Any) -> list[int]:
+    """Compare a queue with the model in every cycle; return the cycles in which a beat left."""
+    model, reserved, left = Model(dut.depth), [False] * pipeline, []
+    for cycle in range(CYCLES):
+        assert context.get(dut.credit) == (model.free > 0), cycle
+        reserve = model.free > 0 and generator.random() >= chances[0]
+        reserved.append(reserve)
+        push, ready, beat = reserved.pop(0), generator.random() >= chances[1], generator.randrange(256)
+        context.set(dut.reserve, reserve)
+        context.set(dut.push, push)
+        context.set(dut.beat.as_value(), beat)
+        context.set(dut.output.ready, ready)
+        shows = model.shows(cycle)
+        assert context.get(dut.output.valid) == shows, cycle
+        taken = shows and ready
+        if shows:
+            assert context.get(dut.output.p.as_value()) == model.beats[0][1]
+        if taken:
+            model.beats.pop(0)
+            left.append(cycle)
+        if push:
+            model.beats.append((cycle + QUEUE_CYCLES, beat))
+        assert len(model.beats) <= dut.depth
+        model.free += taken - reserve
+        await context.tick()
+    return left
+
+
+def run_queue(depth: int, pipeline: int, stall: str, seed: int = 1) -> list[int]:
+    dut = CreditQueue(data.ArrayLayout(8, 1), depth)
+    left: list[int] = []
+
+    async def process(context: Any) -> None:
+        left.extend(await drive(context, dut, pipeline, STALLS[stall], random.Random(seed)))
+
+    clocked(dut, process)
+    return left
+
+
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("pipeline", [0, 1, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+def test_queue_equals_two_lists_in_every_cycle(depth: int, pipeline: int, stall: str) -> None:
+    assert len(run_queue(depth, pipeline, stall)) > CYCLES // (3 * pipeline + 12)
+
+
+@pytest.mark.parametrize("pipeline", [0, 1, 4, 9])
+def test_queue_runs_at_full_rate_from_pipeline_plus_three_places_on(pipeline: int) -> None:
+    least = pipeline + QUEUE_CYCLES + 1
+    first = pipeline + QUEUE_CYCLES
+    assert run_queue(least, pipeline, "none") == list(range(first, CYCLES))
+    assert len(run_queue(least - 1, pipeline, "none")) < CYCLES - first
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_queue_without_places_is_refused(depth: int) -> None:
+    with pytest.raises(CrosstileError) as error:
+        CreditQueue(data.ArrayLayout(8, 1), depth)
+    assert str(error.value) == f"depth must be 1 or more, not {depth}"
+
+
+def lanes_of(lanes: int, count: int, seed: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(0, 256, (count, lanes))
+
+
+def through(dut: Any, given: Any, expected: Any, stall: str, seed: int) -> list[int]:
+    beats = [pack(beat, 8) for beat in given.tolist()]
+    wanted = [pack(beat, 8) for beat in expected.tolist()]
+    bench = StreamBench(dut, Port.of(dut.input), Port.of(dut.output), beats, len(wanted), stall, seed)
+    run = bench.run()
+    assert run.beats == wanted
+    return run.cycles
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(1, 1), (2, 1), (4, 1), (6, 2), (6, 3), (8, 4), (5, 5)])
+def test_split_hands_on_every_lane_in_order(lanes_in: int, lanes_out: int, stall: str, seed: int) -> None:
+    given = lanes_of(lanes_in, 30, seed)
+    cycles = through(Split(INT8, lanes_in, lanes_out), given, given.reshape(-1, lanes_out), stall, seed)
+    if stall == "none":
+        assert cycles == list(range(30 * lanes_in // lanes_out))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(1, 1), (1, 2), (1, 4), (2, 6), (3, 6), (5, 5)])
+def test_join_collects_every_lane_in_order(
+    lanes_in: int, lanes_out: int, depth: int, stall: str, seed: int
+) -> None:
+    given = lanes_of(lanes_in, 24, seed)
+    cycles = through(Join(UINT8, lanes_in, lanes_out, depth), given, given.reshape(-1, lanes_out), stall, seed)
+    parts = lanes_out // lanes_in
+    if stall == "none" and depth * parts >= Join.PIPELINE_CYCLES + QUEUE_CYCLES + 1:
+        assert cycles == [parts * (n + 1) - 1 + Join.PIPELINE_CYCLES + QUEUE_CYCLES for n in range(24 // parts)]
+
+
+@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(4, 3), (2, 4), (5, 2)])
+def test_split_refuses_lanes_that_do_not_divide(lanes_in: int, lanes_out: int) -> None:
+    with pytest.raises(CrosstileError) as error:
+        Split(UINT8, lanes_in, lanes_out)
+    assert str(error.value) == f"lanes_out must divide {lanes_in}, not {lanes_out}"
+
+
+@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(3, 4), (4, 2), (2, 5)])
+def test_join_refuses_lanes_that_do_not_divide(lanes_in: int, lanes_out: int) -> None:
+    with pytest.raises(CrosstileError) as error:
+        Join(UINT8, lanes_in, lanes_out, 2)
+    assert str(error.value) == f"lanes_in must divide {lanes_out}, not {lanes_in}"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8, 16])
+def test_lane_zero_is_least_significant_and_lanes_have_the_format_s_shape(bits: int) -> None:
+    assert shape_of(NumberFormat(bits, signed=True)) == signed(bits)
+    assert shape_of(NumberFormat(bits, signed=False)) == unsigned(bits)
+    layout = beat_layout(NumberFormat(bits, signed=False), 3)
+    assert layout.size == 3 * bits
+    assert [layout[lane].offset for lane in range(3)] == [0, bits, 2 * bits]
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 3])
+def test_delay_is_exact_and_zero_after_reset(cycles: int) -> None:
+    m, given, wanted = Module(), Signal(8), Signal(8)
+    m.d.comb += wanted.eq(delay(m, given, cycles, "given"))
+
+    async def process(context: Any) -> None:
+        for cycle in range(12):
+            context.set(given, 100 + cycle)
+            assert context.get(wanted) == (100 + cycle - cycles if cycle >= cycles else 0)
+            await context.tick()
+
+    m.d.sync += Signal().eq(0)  # the clock must exist where nothing is delayed
+    clocked(m, process)
