@@ -35,9 +35,9 @@ class CrosspointEngine(wiring.Component):
     def __init__(self, plan: CrosspointPlan, depth: int):
         self.plan = plan
         self.depth = depth
-        self.output_layout = beat_layout(plan.layer.output_format, plan.fold.filters)
+        self.output_layout = beat_layout(plan.layer.output_format, plan.fold.lanes_out)
         super().__init__({
-            "input": In(stream.Signature(beat_layout(plan.layer.input_format, plan.fold.channels))),
+            "input": In(stream.Signature(beat_layout(plan.layer.input_format, plan.fold.lanes_in))),
             "output": Out(stream.Signature(self.output_layout)),
         })
 

@@ -60,6 +60,9 @@ class CrosspointPlan:
 
     Cycles are those of the engine alone, never kept waiting. Raises `CrosstileError` for a fold that does not
     divide the layer.
+
+    Groups (depthwise is as many groups as channels) run whole, several at once, or one after the other in parts;
+    every multiplier stays busy either way.
     """
 
     layer: ConvolutionLayer
@@ -70,7 +73,8 @@ class CrosspointPlan:
             raise CrosstileError(
                 f"layer {self.layer.name}: fold {self.fold} is not legal; kernel_rows must be 1 or (stride and "
                 f"dilation 1) {self.plane.kernel_height}, kernel_columns 1 or {self.plane.kernel_width}, channels "
-                f"a divisor of {self.plane.in_channels}, filters a divisor of {self.plane.out_channels}"
+                f"a divisor of {self.plane.group_channels}, filters a divisor of {self.plane.group_filters}, groups "
+                f"a divisor of {self.plane.groups} with all channels and filters of a group"
             )
 
     @cached_property
@@ -87,8 +91,18 @@ class CrosspointPlan:
 
     @property
     def channel_groups(self) -> int:
-        """Cycles that one tap of one pixel takes."""
-        return self.plane.in_channels // self.fold.channels
+        """Cycles that one tap of one pixel takes within a pass."""
+        return self.plane.group_channels // self.fold.channels
+
+    @property
+    def group_turns(self) -> int:
+        """Turns over the groups of the layer."""
+        return self.plane.groups // self.fold.groups
+
+    @property
+    def beats_per_pixel(self) -> int:
+        """Beats that bring one pixel."""
+        return self.group_turns * self.channel_groups
 
     @property
     def column_groups(self) -> int:
@@ -96,9 +110,14 @@ class CrosspointPlan:
         return self.plane.kernel_width // self.fold.kernel_columns
 
     @property
+    def filter_passes(self) -> int:
+        """Passes over the window of one turn over the groups, for all their filters."""
+        return self.plane.group_filters // self.fold.filters
+
+    @property
     def filter_groups(self) -> int:
-        """Passes over the window for all filters."""
-        return self.plane.out_channels // self.fold.filters
+        """Passes over the window for all filters, and beats that send one pixel."""
+        return self.group_turns * self.filter_passes
 
     @property
     def pass_cycles(self) -> int:
@@ -204,14 +223,14 @@ class CrosspointPlan:
 
     def _row_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         takes, sends = [], []
-        groups = self.channel_groups
+        first_passes = np.zeros((self.group_turns, self.filter_passes, self.pass_cycles), np.bool_)
+        first_passes[:, 0, self.pass_cycles - self.channel_groups :] = True
         for column in self.column_steps:
             computes = column.output and row.passes > 0
-            length = row.passes * self.filter_groups * self.pass_cycles if computes else groups
+            length = row.passes * self.filter_groups * self.pass_cycles if computes else self.beats_per_pixel
             take, send = np.zeros(length, np.bool_), np.zeros(length, np.bool_)
             if column.intake:
-                end = self.pass_cycles if computes else groups
-                take[end - groups : end] = True
+                take[: first_passes.size if computes else length] = first_passes.ravel() if computes else True
             if computes and row.emit:
                 send[length - 1 - self.pass_cycles * (self.filter_groups - 1) :: self.pass_cycles] = True
             takes.append(take)
@@ -252,24 +271,24 @@ class CrosspointPlan:
     @property
     def columns(self) -> int:
         """Columns of the array: kernel rows times filters in parallel."""
-        return self.fold.kernel_rows * self.fold.filters
+        return self.fold.kernel_rows * self.fold.lanes_out
 
     @cached_property
     def weight_fcij(self) -> Integers:
-        """Weights as (filter, channel, kernel row, kernel column) of the plane."""
+        """Weights as (filter, channel of its group, kernel row, kernel column) of the plane."""
         plane = self.plane
-        shape = (plane.out_channels, plane.in_channels, plane.kernel_height, plane.kernel_width)
+        shape = (plane.out_channels, plane.group_channels, plane.kernel_height, plane.kernel_width)
         return self.layer.weight.reshape(shape)
 
     @cached_property
     def weight_words(self) -> Integers:
-        """Weights as the array reads them: (address, column, product); column = kernel row · filters + filter."""
+        """Weights as the array reads them: (address, column, product); column = kernel row · lanes out + lane."""
         fold, plane = self.fold, self.plane
         split = self.weight_fcij.reshape(
-            self.filter_groups, fold.filters, self.channel_groups, fold.channels,
+            self.filter_groups, fold.lanes_out, self.channel_groups, fold.channels,
             plane.kernel_height // fold.kernel_rows, fold.kernel_rows, self.column_groups, fold.kernel_columns,
         )
-        order = (4, 0, 6, 2, 5, 1, 7, 3)  # turn i, filter group, turn j, channel group | i, filter | j, channel
+        order = (4, 0, 6, 2, 5, 1, 7, 3)  # turn i, filter group, turn j, channel group | i, lane | j, channel
         return split.transpose(order).reshape(-1, self.columns, self.products_per_column)
 
     @cached_property

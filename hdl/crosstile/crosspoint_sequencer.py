@@ -1,6 +1,6 @@
 """The output controller and sequencer of the crosspoint engine: one operation per cycle, in a fixed order."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,7 @@ def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
     arrive     an activation beat arrives
     new        the operation's last tap is the arriving activation
     taps       per kernel column in parallel: the tap lies within the row (else it is zero)
-    group      channel group
+    group      beat of the pixel: its channel group
     pixel      slot of the arriving pixel in the window's ring
     slots      per kernel column in parallel: slot of its pixel
     weight     address of the weights
@@ -29,7 +29,7 @@ def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
     lanes = plan.fold.kernel_columns
     slot = range(plan.window_pixels)
     return data.StructLayout({
-        "issue": 1, "arrive": 1, "new": 1, "taps": lanes, "group": range(plan.channel_groups),
+        "issue": 1, "arrive": 1, "new": 1, "taps": lanes, "group": range(plan.beats_per_pixel),
         "pixel": slot, "slots": data.ArrayLayout(Signal(slot).shape(), lanes),
         "weight": range(len(plan.weight_words)), "first": 1, "last": 1, "fresh": 1, "emit": 1,
         "filter": range(plan.filter_groups), "bank": range(max(plan.banks, 1)),
@@ -38,7 +38,7 @@ def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
 
 
 class CrosspointSequencer(wiring.Component):
-    """Walks rows, columns, kernel rows, filter groups, kernel columns and channel groups, innermost last.
+    """Walks rows, columns, kernel rows, groups, filters, kernel columns and channels, innermost last.
 
     The row program is the mode word of US 2020/0117986 [0068]; the bank of kernel row i at row y is
     (y + padding − i) mod banks for stride 1 ([0064]).
@@ -107,8 +107,11 @@ class CrosspointSequencer(wiring.Component):
         group, group_last = self._counter(m, self.plan.channel_groups, go, flush, "group")
         tap, tap_last = self._counter(m, self.plan.column_groups, go & group_last, ~compute | flush, "tap")
         pass_end = group_last & tap_last
-        filters, filter_last = self._counter(m, self.plan.filter_groups, go & pass_end, ~compute, "filter")
-        turn, turn_last = self._turns(m, row, go & pass_end & filter_last, ~compute | flush)
+        filters, filters_last = self._counter(m, self.plan.filter_passes, go & pass_end, ~compute, "filter")
+        part_end = pass_end & filters_last
+        base, base_last = self._group_turns(m, go & part_end)
+        filter_last = filters_last & base_last
+        turn, turn_last = self._turns(m, row, go & part_end & base_last, ~compute | flush)
         pixel_end = pass_end & filter_last & turn_last
         position, position_last = self._position(m, go & pass_end & compute, filter_last, turn_last)
         row_end = Mux(flush, pixel_end & position_last, pixel_end & column.last)
@@ -130,12 +133,12 @@ class CrosspointSequencer(wiring.Component):
             operation.issue.eq(go & compute),
             operation.arrive.eq(go & intake),
             operation.new.eq(intake),
-            operation.group.eq(group),
+            operation.group.eq(base + group),
             operation.first.eq(pass_start),
             operation.last.eq(pass_end),
             operation.fresh.eq(row.fresh | (row.fresh_first & (turn == 0))),
             operation.emit.eq(emit & pass_end),
-            operation.filter.eq(filters),
+            operation.filter.eq(self._filter(m, go & pass_end & compute, filter_last)),
             operation.position.eq(position),
             operation.weight.eq(self._weight(m, row, go, pixel_end, pass_end & filter_last)),
             operation.bank.eq(self._bank(m, row, go & pass_end & filter_last, turn_last)),
@@ -154,6 +157,25 @@ class CrosspointSequencer(wiring.Component):
         with m.If(step):
             m.d.sync += counter.eq(Mux(last, 0, counter + 1))
         return counter, last
+
+    def _group_turns(self, m: Module, step: Value) -> tuple[Value, Value]:
+        """Return the first beat of the groups in turn, and whether they are the last."""
+        plan = self.plan
+        if plan.group_turns == 1:
+            return Const(0, 1), Const(1, 1)
+        base = Signal(range(plan.beats_per_pixel), name="group_base")
+        last = Signal(name="group_base_last")
+        m.d.comb += last.eq(base == plan.beats_per_pixel - plan.channel_groups)
+        with m.If(step):
+            m.d.sync += base.eq(Mux(last, 0, base + plan.channel_groups))
+        return base, last
+
+    def _filter(self, m: Module, step: Value, last: Value) -> Value:
+        """Return the filter group: it counts through the passes of a kernel row."""
+        index = Signal(range(self.plan.filter_groups), name="filter_group")
+        with m.If(step):
+            m.d.sync += index.eq(Mux(last, 0, index + 1))
+        return index
 
     def _turns(self, m: Module, row: data.View, step: Value, single: Value) -> tuple[Value, Value]:
         """Return the kernel row in turn and whether it is this row's last."""

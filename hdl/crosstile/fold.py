@@ -1,6 +1,7 @@
 """Folds: how much of a layer is computed in one cycle, and how much in turn."""
 
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, prod
 
 from crosstile_golden.errors import CrosstileError
@@ -15,10 +16,11 @@ class PlaneGeometry:
     (a fully connected layer) is one of a single column: then every activation meets its kernel row as it
     arrives, and nothing is kept but one integrator per filter.
 
-    Raises `CrosstileError` for what the engine does not run: 3 spatial axes, groups, padding that leaves an
-    output without any activation.
+    Raises `CrosstileError` for what the engine does not run: 3 spatial axes, padding that leaves an output
+    without any activation.
     """
 
+    groups: int
     in_channels: int
     out_channels: int
     height: int
@@ -41,15 +43,12 @@ class PlaneGeometry:
             raise CrosstileError(
                 f"layer {name}: {geometry.dimensions} spatial axes; the crosspoint engine runs 1 or 2"
             )
-        if geometry.groups != 1:
-            raise CrosstileError(f"layer {name}: group={geometry.groups}; the crosspoint engine runs group=1")
         for axis in range(geometry.dimensions):
             _check_padding(geometry, axis, name)
         if geometry.kernel == geometry.input_size and not any(geometry.padding_begin + geometry.padding_end):
             positions = prod(geometry.kernel)
-            return PlaneGeometry(
-                geometry.in_channels, geometry.out_channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1
-            )
+            channels = geometry.groups, geometry.in_channels, geometry.out_channels
+            return PlaneGeometry(*channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1)
         height, width = (1, *geometry.input_size)[-2:]
         kernel_height, kernel_width = (1, *geometry.kernel)[-2:]
         row_stride, column_stride = (1, *geometry.stride)[-2:]
@@ -57,16 +56,26 @@ class PlaneGeometry:
         padding_top, padding_left = (0, *geometry.padding_begin)[-2:]
         out_height, out_width = (1, *geometry.output_size)[-2:]
         return PlaneGeometry(
-            geometry.in_channels, geometry.out_channels, height, width, kernel_height, kernel_width,
+            geometry.groups, geometry.in_channels, geometry.out_channels, height, width, kernel_height, kernel_width,
             row_stride, column_stride, row_dilation, column_dilation, padding_top, padding_left,
             out_height, out_width,
         )
 
     @property
+    def group_channels(self) -> int:
+        """Input channels that one filter sees."""
+        return self.in_channels // self.groups
+
+    @property
+    def group_filters(self) -> int:
+        """Filters that see the same input channels."""
+        return self.out_channels // self.groups
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates per frame, taps in the padding counted as well."""
         return (
-            self.in_channels * self.kernel_height * self.kernel_width
+            self.group_channels * self.kernel_height * self.kernel_width
             * self.out_channels * self.out_height * self.out_width
         )
 
@@ -86,23 +95,35 @@ def _check_padding(geometry: ConvolutionGeometry, axis: int, name: str) -> None:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one cycle computes: `kernel_rows` × `kernel_columns` × `channels` × `filters` products.
+    """What one cycle computes: `kernel_rows` × `kernel_columns` × `channels` × `filters` × `groups` products.
 
     kernel_rows     1, or the whole kernel height (stride and dilation 1 there): rows in turn or together
     kernel_columns  1, or the whole kernel width
-    channels        a divisor of the input channels
-    filters         a divisor of the output channels
+    channels        a divisor of the input channels of a group
+    filters         a divisor of the output channels of a group
+    groups          a divisor of the groups; more than 1 only with all channels and filters of a group
     """
 
     kernel_rows: int
     kernel_columns: int
     channels: int
     filters: int
+    groups: int = 1
 
     @property
     def multipliers(self) -> int:
         """Multipliers in the array."""
-        return self.kernel_rows * self.kernel_columns * self.channels * self.filters
+        return self.kernel_rows * self.kernel_columns * self.channels * self.lanes_out
+
+    @property
+    def lanes_in(self) -> int:
+        """Channels that a beat brings."""
+        return self.groups * self.channels
+
+    @property
+    def lanes_out(self) -> int:
+        """Filters that a beat sends."""
+        return self.groups * self.filters
 
 
 def divisors(number: int) -> list[int]:
@@ -112,12 +133,14 @@ def divisors(number: int) -> list[int]:
 
 def legal_folds(plane: PlaneGeometry) -> list[Fold]:
     """Return every fold that the crosspoint engine can run for a layer."""
+    whole = (plane.group_channels, plane.group_filters)
+    within = [(*cut, 1) for cut in product(divisors(whole[0]), divisors(whole[1]))]
+    across = [(*whole, groups) for groups in divisors(plane.groups) if groups > 1]
     return [
-        Fold(kernel_rows, kernel_columns, channels, filters)
+        Fold(kernel_rows, kernel_columns, *cut)
         for kernel_rows in sorted({1, plane.kernel_height if rows_may_run_together(plane) else 1})
         for kernel_columns in sorted({1, plane.kernel_width})
-        for channels in divisors(plane.in_channels)
-        for filters in divisors(plane.out_channels)
+        for cut in within + across
     ]
 
 

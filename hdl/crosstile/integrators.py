@@ -32,13 +32,13 @@ class Integrators(wiring.Component):
             "issue": In(1), "first": In(1), "last": In(1), "fresh": In(1),
             "bank": In(range(max(plan.banks, 1))),
             "position": In(range(plan.integrator_positions)),
-            "totals": Out(data.ArrayLayout(signed(plan.integrator_bits[-1]), plan.fold.filters)),
+            "totals": Out(data.ArrayLayout(signed(plan.integrator_bits[-1]), plan.fold.lanes_out)),
         })
 
     def elaborate(self, _platform: object) -> Module:
         """Return an accumulator per column, and the memory that links their rows."""
         m = Module()
-        plan, filters = self.plan, self.plan.fold.filters
+        plan, filters = self.plan, self.plan.fold.lanes_out
         widths = [bits for bits in plan.integrator_bits for _ in range(filters)]
         accumulators = [
             Signal(signed(bits), name=f"integrator_{n}", reset_less=True) for n, bits in enumerate(widths)
@@ -56,7 +56,7 @@ class Integrators(wiring.Component):
 
     def _starts(self, m: Module, accumulators: list[Signal], issue: Value) -> list[Value]:
         """Return what each column's accumulator starts from; keep what the next row needs."""
-        plan, filters = self.plan, self.plan.fold.filters
+        plan, filters = self.plan, self.plan.fold.lanes_out
         zero: list[Value] = [Const(0, signed(1))] * filters
         if not plan.banks:
             return zero

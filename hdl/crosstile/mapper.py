@@ -25,8 +25,8 @@ def estimated_cells(plan: CrosspointPlan) -> int:
     sum_bits = layer.weight_bits + layer.input_format.bits + plan.tree_levels
     adders = plan.columns * (plan.products_per_column - 1) * sum_bits
     accumulators = plan.columns * plan.accumulator_bits * (1 if plan.pass_cycles == 1 else 2)
-    lanes = fold.filters * 4 * plan.accumulator_bits
-    operands = fold.kernel_columns * fold.channels * layer.input_format.bits * 3
+    lanes = fold.lanes_out * 4 * plan.accumulator_bits
+    operands = fold.kernel_columns * fold.lanes_in * layer.input_format.bits * 3
     return adders + accumulators + lanes + operands
 
 

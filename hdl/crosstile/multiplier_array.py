@@ -67,7 +67,7 @@ class MultiplierArray(wiring.Component):
 
     def __init__(self, plan: CrosspointPlan):
         self.plan = plan
-        beat = beat_layout(plan.layer.input_format, plan.fold.channels)
+        beat = beat_layout(plan.layer.input_format, plan.fold.lanes_in)
         low, high = (bound.sum(axis=2) for bound in plan.product_range)
         self.sum_bits = signed_bits_for(int(low.min()), int(high.max()))
         super().__init__({
@@ -85,8 +85,9 @@ class MultiplierArray(wiring.Component):
         for column in range(plan.columns):
             products = []
             for index in range(plan.products_per_column):
-                lane, channel = divmod(index, plan.fold.channels)
-                operand = self.operands[lane][channel]
+                tap, channel = divmod(index, plan.fold.channels)
+                group = column % plan.fold.lanes_out // plan.fold.filters
+                operand = self.operands[tap][group * plan.fold.channels + channel]
                 weight = weights[column * plan.products_per_column + index]
                 bounds = low[:, column, index], high[:, column, index]
                 products.append(Bounded(self._product(m, f"multiplier_{column}_{index}", operand, weight), *bounds))

@@ -21,12 +21,12 @@ FRAMES_TO_SETTLE = 12
 
 def lanes_in(plan: StagePlan) -> int:
     """Return the channels per beat that a stage takes."""
-    return plan.fold.channels if isinstance(plan, CrosspointPlan) else plan.lanes
+    return plan.fold.lanes_in if isinstance(plan, CrosspointPlan) else plan.lanes
 
 
 def lanes_out(plan: StagePlan) -> int:
     """Return the channels per beat that a stage sends."""
-    return plan.fold.filters if isinstance(plan, CrosspointPlan) else plan.lanes
+    return plan.fold.lanes_out if isinstance(plan, CrosspointPlan) else plan.lanes
 
 
 def output_format(plan: StagePlan) -> NumberFormat:

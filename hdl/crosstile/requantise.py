@@ -60,14 +60,14 @@ class Requantise(wiring.Component):
         self.low, self.high = low * 2 ** left_shift(layer), high * 2 ** left_shift(layer)
         super().__init__({
             "filter": In(range(plan.filter_groups)),
-            "totals": In(data.ArrayLayout(signed(plan.integrator_bits[-1]), plan.fold.filters)),
-            "beat": Out(beat_layout(layer.output_format, plan.fold.filters)),
+            "totals": In(data.ArrayLayout(signed(plan.integrator_bits[-1]), plan.fold.lanes_out)),
+            "beat": Out(beat_layout(layer.output_format, plan.fold.lanes_out)),
         })
 
     def elaborate(self, _platform: object) -> Module:
         """Return three registered steps per lane: add, shift, clamp."""
         m = Module()
-        layer, lanes = self.plan.layer, self.plan.fold.filters
+        layer, lanes = self.plan.layer, self.plan.fold.lanes_out
         constants = self._constants(m)
         biased_bits = signed_bits_for(
             int((self.low + offsets(layer)).min()), int((self.high + offsets(layer)).max())
@@ -92,7 +92,7 @@ class Requantise(wiring.Component):
 
     def _constants(self, m: Module) -> list[tuple[Value, Value]]:
         """Return each lane's offset and shift beyond the common one, for the filter group given."""
-        layer, lanes = self.plan.layer, self.plan.fold.filters
+        layer, lanes = self.plan.layer, self.plan.fold.lanes_out
         right = layer.shift + left_shift(layer)
         extra = right - right.min()
         offset_bits = signed_bits_for(int(offsets(layer).min()), int(offsets(layer).max()))

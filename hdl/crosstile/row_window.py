@@ -25,7 +25,7 @@ class RowWindow(wiring.Component):
 
     def __init__(self, plan: CrosspointPlan):
         self.plan = plan
-        self.beat_layout = beat_layout(plan.layer.input_format, plan.fold.channels)
+        self.beat_layout = beat_layout(plan.layer.input_format, plan.fold.lanes_in)
         super().__init__({
             "operation": In(operation_layout(plan)),
             "beat": In(self.beat_layout),
@@ -56,7 +56,7 @@ class RowWindow(wiring.Component):
     def _ring(self, m: Module, lane: int, slot: Value, beat: Value) -> Value:
         """Return what the ring holds for this lane's tap, one cycle after issue."""
         operation = self.operation
-        groups, pixels = self.plan.channel_groups, self.plan.window_pixels
+        groups, pixels = self.plan.beats_per_pixel, self.plan.window_pixels
         if groups * pixels == 1:
             kept = Signal.like(beat, name=f"kept_{lane}", reset_less=True)
             with m.If(operation.arrive):

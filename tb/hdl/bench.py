@@ -192,12 +192,13 @@ def convolution(
     channels: int, filters: int, size: Axes, kernel: Axes, *, stride: Axes = (), dilation: Axes = (),
     begin: Axes = (), end: Axes = (), weight_bits: int = 8, reads: NumberFormat = UINT8,
     writes: NumberFormat = UINT8, relu: bool = True, seed: int = 0, name: str = "convolution",
+    groups: int = 1,
 ) -> ConvolutionLayer:  # fmt: skip
     """Return a random layer whose outputs spread over the output format; empty axes stand for 1 or no padding."""
     generator = np.random.default_rng(seed)
     ones, zeros = (1,) * len(size), (0,) * len(size)
     geometry = ConvolutionGeometry(
-        channels, size, kernel, stride or ones, dilation or ones, begin or zeros, end or zeros, filters
+        channels, size, kernel, stride or ones, dilation or ones, begin or zeros, end or zeros, filters, groups
     )
     largest = (1 << (weight_bits - 1)) - 1
     weight = generator.integers(-largest - 1, largest + 1, geometry.weight_shape)

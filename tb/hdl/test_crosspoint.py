@@ -1,5 +1,6 @@
 """The crosspoint engine equals golden bit for bit, in exactly the predicted cycles, whatever its layer and fold."""
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -57,6 +58,11 @@ SHAPES: dict[str, ConvolutionLayer] = {
     "one filter": convolution(4, 1, (5, 5), (3, 3), begin=(1, 1), end=(1, 1)),
     "one plane, one filter": convolution(1, 1, (4, 5), (2, 2)),
     "rows unused": convolution(2, 2, (9, 9), (2, 2), stride=(3, 3)),
+    "depthwise": convolution(4, 4, (5, 4), (3, 3), begin=(1, 1), end=(1, 1), groups=4),
+    "depthwise, 1D, stride 2": convolution(3, 3, (9,), (3,), stride=(2,), begin=(1,), groups=3),
+    "depthwise, two filters each": convolution(2, 4, (5, 4), (3, 2), stride=(2, 1), dilation=(1, 2), groups=2),
+    "two groups": convolution(4, 6, (4, 5), (3, 3), begin=(1, 0), end=(1, 2), groups=2),
+    "kernel 11": convolution(1, 2, (13, 12), (11, 11), begin=(2, 1)),
 }
 
 
@@ -88,13 +94,15 @@ def test_every_output(writes: NumberFormat, relu: bool) -> None:
 FOLDED = {
     "stride 1": convolution(4, 2, (4, 4), (3, 2), begin=(1, 1), end=(1, 0), seed=5),
     "stride 2, dilation 2": convolution(2, 4, (5, 5), (3, 2), stride=(2, 2), dilation=(1, 2), begin=(1, 1), seed=6),
+    "groups": convolution(8, 4, (4, 3), (2, 2), begin=(1, 0), groups=4, seed=7),
+    "groups, stride 2": convolution(4, 8, (5, 4), (3, 2), stride=(2, 2), begin=(1, 1), groups=2, seed=8),
 }
 
 
 @pytest.mark.parametrize(
     ("layer", "fold"),
     [
-        pytest.param(layer, fold, id=f"{name}, {fold.kernel_rows}x{fold.kernel_columns}x{fold.channels}x{fold.filters}")
+        pytest.param(layer, fold, id=f"{name}, {'x'.join(map(str, astuple(fold)))}")
         for name, layer in FOLDED.items()
         for fold in folds_of(layer)
     ],
@@ -125,7 +133,8 @@ def test_fully_connected_layers(layer: ConvolutionLayer, fold: Fold) -> None:
 
 @pytest.mark.parametrize("stall", [stall for stall in STALLS if stall != "none"])
 @pytest.mark.parametrize("pick", PICKS)
-@pytest.mark.parametrize("name", ["unlike strides", "dilation 2", "1D", "one column", "padding all round", "one pixel"])
+@pytest.mark.parametrize("name", ["unlike strides", "dilation 2", "1D", "one column", "padding all round", "one pixel",
+                                  "depthwise", "two groups"])
 def test_stalls_lose_and_repeat_nothing(name: str, pick: str, stall: str) -> None:
     prove(plan_of([SHAPES[name]], [PICKS[pick](SHAPES[name])]), 3, stall=stall, seed=len(name))
 
@@ -156,13 +165,15 @@ def plans(draw: Any) -> Any:
     def axes(low: int, high: int) -> Any:
         return tuple(draw(st.integers(low, high)) for _ in range(dimensions))
 
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
     try:
         layer = convolution(
-            draw(st.integers(1, 3)), draw(st.integers(1, 3)), axes(1, 6), axes(1, 5),
+            groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3)), axes(1, 6), axes(1, 5),
             stride=axes(1, 3), dilation=axes(1, 2), begin=axes(0, 2), end=axes(0, 2),
             weight_bits=draw(st.sampled_from([2, 4, 8, 12])), relu=draw(st.booleans()),
             reads=draw(st.sampled_from([UINT8, INT8, NumberFormat(4, False)])),
             writes=draw(st.sampled_from([UINT8, INT8, NumberFormat(5, True)])), seed=draw(st.integers(0, 99)),
+            groups=groups,
         )  # fmt: skip
         fold = draw(st.sampled_from(folds_of(layer)))
     except CrosstileError:

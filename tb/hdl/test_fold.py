@@ -52,6 +52,12 @@ def test_legal_folds_are_all_that_the_definition_allows(shape: ConvolutionGeomet
     assert rows_may_run_together(plane) == together
 
 
+def test_groups_run_one_after_the_other_in_parts_or_several_whole_ones_at_once() -> None:
+    shape = ConvolutionGeometry(12, (5,), (3,), (1,), (1,), (0,), (0,), 18, groups=6)  # 2 channels, 3 filters each
+    cuts = {(fold.channels, fold.filters, fold.groups) for fold in legal_folds(PlaneGeometry.of(shape, "x"))}
+    assert cuts == {(1, 1, 1), (1, 3, 1), (2, 1, 1), (2, 3, 1), (2, 3, 2), (2, 3, 3), (2, 3, 6)}
+
+
 @pytest.mark.parametrize("shape", PLANES, ids=lambda g: f"{g.input_size} by {g.kernel}")
 def test_banks_are_the_output_rows_open_at_once(shape: ConvolutionGeometry) -> None:
     plane = PlaneGeometry.of(shape, "x")
@@ -76,10 +82,6 @@ def test_a_plane_has_the_layers_multiplications(shape: ConvolutionGeometry) -> N
 REFUSED = {
     "three axes": (
         geometry((3, 3, 3), (2, 2, 2)), "layer c: 3 spatial axes; the crosspoint engine runs 1 or 2",
-    ),
-    "groups": (
-        ConvolutionGeometry(4, (5,), (3,), (1,), (1,), (0,), (0,), 4, groups=2),
-        "layer c: group=2; the crosspoint engine runs group=1",
     ),
     "padding before": (
         geometry((4, 4), (2, 2), begin=(0, 2)),
@@ -118,5 +120,6 @@ def test_folds_that_do_not_divide_the_layer_are_refused(layer: Any, fold: Fold) 
         CrosspointPlan(layer, fold)
     assert str(error.value) == (
         f"layer c: fold {fold} is not legal; kernel_rows must be 1 or (stride and dilation 1) 3, "
-        "kernel_columns 1 or 3, channels a divisor of 4, filters a divisor of 6"
+        "kernel_columns 1 or 3, channels a divisor of 4, filters a divisor of 6, groups a divisor of 1 with all "
+        "channels and filters of a group"
     )

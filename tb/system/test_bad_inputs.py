@@ -72,10 +72,9 @@ def test_a_model_that_is_not_there(name: str, crosstile: Crosstile, inputs: Inpu
 @pytest.mark.parametrize(
     ("kernel", "input_shape", "attributes", "message"),
     [
-        ((2, 1, 3, 3), (2, 6, 6), {"group": 2}, "layer c: group=2; the crosspoint engine runs group=1"),
         ((2, 1, 3, 3, 3), (1, 4, 4, 4), {}, "layer c: 3 spatial axes; the crosspoint engine runs 1 or 2"),
     ],
-    ids=["groups", "3D"],
+    ids=["3D"],
 )
 def test_what_no_engine_runs(
     kernel: tuple[int, ...], input_shape: tuple[int, ...], attributes: dict[str, int], message: str,
