@@ -10,6 +10,7 @@ from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import Integers, signed_bits_for
 from numpy.typing import NDArray
 
+from .crosspoint_program import ColumnStep, RowStep, column_steps, row_steps
 from .fold import Fold, PlaneGeometry, banks_needed, legal_folds
 from .timing import Operations
 
@@ -17,35 +18,6 @@ OPERAND_CYCLES = 4   # issue -> window memory -> operand -> multiplier's input -
 ACCUMULATE_CYCLES = 1
 REQUANTISE_CYCLES = 3
 TURNAROUND = 5       # least distance from a pass's last operation to the next read of the same integrator
-
-
-@dataclass(frozen=True)
-class RowStep:
-    """The mode word of one activation row: which integrators its sums are steered to (001 [0064], [0068]).
-
-    intake       the row is a real one, whose activations arrive; else it only completes padded outputs
-    passes       kernel rows run in turn (1 when they run together, 0 when none applies)
-    kernel_row   the first kernel row in turn
-    bank         its integrator bank, (row + padding − kernel row) / stride mod banks
-    fresh        no row before this one contributed: integrators start from zero
-    emit         the last pass completes an output row, which leaves
-    """
-
-    intake: bool
-    passes: int
-    kernel_row: int
-    bank: int
-    fresh: bool
-    emit: bool
-
-
-@dataclass(frozen=True)
-class ColumnStep:
-    """What one activation column does: arrive, complete an output column, and which kernel columns see data."""
-
-    intake: bool
-    output: bool
-    taps: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -144,54 +116,12 @@ class CrosspointPlan:
     @cached_property
     def row_steps(self) -> tuple[RowStep, ...]:
         """The stored mode program: one word per activation row, then per row of padding that completes outputs."""
-        plane = self.plane
-        last = (plane.out_height - 1) * plane.row_stride - plane.padding_top
-        last += (plane.kernel_height - 1) * plane.row_dilation
-        return tuple(self._row_step(row) for row in range(max(plane.height, last + 1)))
-
-    def _row_step(self, row: int) -> RowStep:
-        plane = self.plane
-        rows = [i for i in range(plane.kernel_height) if self._output_row(row, i) is not None]
-        final = plane.kernel_height - 1
-        emit = final in rows
-        fresh = row < plane.row_dilation
-        if row >= plane.height:
-            rows = [final] if emit else []
-        passes = min(len(rows), 1) if self.rows_together else len(rows)
-        first = rows[0] if rows else 0
-        bank = (self._output_row(row, first) or 0) % max(self.banks, 1)
-        return RowStep(row < plane.height, passes, first, bank, fresh, emit)
-
-    def _output_row(self, row: int, kernel_row: int) -> int | None:
-        """Return the output row that a kernel row adds to at an activation row, if there is one."""
-        plane = self.plane
-        position = row + plane.padding_top - kernel_row * plane.row_dilation
-        output, rest = divmod(position, plane.row_stride)
-        return output if rest == 0 and 0 <= output < plane.out_height else None
-
-    @property
-    def kernel_row_step(self) -> int:
-        """Distance between the kernel rows that one activation row meets in turn."""
-        return self.plane.row_stride // int(np.gcd(self.plane.row_stride, self.plane.row_dilation))
-
-    @property
-    def bank_step(self) -> int:
-        """Output rows between kernel rows taken in turn."""
-        return self.kernel_row_step * self.plane.row_dilation // self.plane.row_stride
+        return row_steps(self.plane, self.rows_together, self.banks)
 
     @cached_property
     def column_steps(self) -> tuple[ColumnStep, ...]:
         """One word per activation column, then per column of padding that completes outputs."""
-        plane = self.plane
-        first = (plane.kernel_width - 1) * plane.column_dilation - plane.padding_left
-        last = first + (plane.out_width - 1) * plane.column_stride
-        steps = []
-        for column in range(max(plane.width, last + 1)):
-            output = first <= column <= last and (column - first) % plane.column_stride == 0
-            start = column - (plane.kernel_width - 1) * plane.column_dilation
-            taps = (start + j * plane.column_dilation for j in range(plane.kernel_width))
-            steps.append(ColumnStep(column < plane.width, output, tuple(0 <= tap < plane.width for tap in taps)))
-        return tuple(steps)
+        return column_steps(self.plane)
 
     def gap_after(self, row: int) -> int:
         """Return the idle cycles after a row, where it is too short for its integrators to settle.

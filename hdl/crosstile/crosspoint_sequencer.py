@@ -4,7 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .crosspoint_plan import ColumnStep, CrosspointPlan, RowStep
+from .crosspoint_plan import CrosspointPlan
+from .crosspoint_program import ColumnStep, RowStep, bank_step, kernel_row_step
 from .program import Program
 
 
@@ -218,7 +219,7 @@ class CrosspointSequencer(wiring.Component):
         offset = Signal(range(words), name="weight_offset")
         skip = 1
         if not plan.rows_together:
-            skip += (plan.kernel_row_step - 1) * (words // plan.plane.kernel_height)
+            skip += (kernel_row_step(plan.plane) - 1) * (words // plan.plane.kernel_height)
         with m.If(go):
             m.d.sync += offset.eq(Mux(pixel_end, 0, offset + Mux(turn_end, skip, 1)))
         if plan.rows_together or plan.plane.kernel_height == 1:
@@ -231,7 +232,7 @@ class CrosspointSequencer(wiring.Component):
         if plan.banks < 2 or plan.rows_together:
             return Value.cast(0)
         behind = Signal(range(plan.banks), name="bank_behind")
-        step = plan.bank_step % plan.banks
+        step = bank_step(plan.plane) % plan.banks
         with m.If(turn_end):
             beyond = behind + step
             m.d.sync += behind.eq(Mux(turn_last, 0, Mux(beyond >= plan.banks, beyond - plan.banks, beyond)))

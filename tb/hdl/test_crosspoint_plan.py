@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from crosstile.crosspoint_plan import CrosspointPlan
+from crosstile.crosspoint_program import bank_step, kernel_row_step
 from crosstile.fold import Fold
 from crosstile_golden.errors import CrosstileError
 from hypothesis import assume, given, settings
@@ -45,9 +46,9 @@ def steered(plan: CrosspointPlan) -> dict[tuple[int, int], int]:
     found: dict[tuple[int, int], int] = {}
     for row, step in enumerate(plan.row_steps):
         for turn in range(step.passes if step.intake else 0):
-            pair = row, step.kernel_row + turn * plan.kernel_row_step
+            pair = row, step.kernel_row + turn * kernel_row_step(plan.plane)
             assert pair not in found
-            found[pair] = (step.bank - turn * plan.bank_step) % max(plan.banks, 1)
+            found[pair] = (step.bank - turn * bank_step(plan.plane)) % max(plan.banks, 1)
     return found
 
 
@@ -98,7 +99,7 @@ def test_an_output_row_leaves_once_in_order_when_its_last_kernel_row_is_in(plan:
     for row in expected:
         step = plan.row_steps[row]
         if not plan.rows_together and step.intake:
-            assert step.kernel_row + (step.passes - 1) * plan.kernel_row_step == plane.kernel_height - 1
+            assert step.kernel_row + (step.passes - 1) * kernel_row_step(plan.plane) == plane.kernel_height - 1
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
@@ -153,8 +154,8 @@ def padded_after(plan: CrosspointPlan) -> bool:
 def test_kernel_rows_of_one_activation_row_are_a_fixed_step_apart(stride: int, dilation: int) -> None:
     layer = convolution(1, 1, (24, 2), (6, 1), stride=(stride, 1), dilation=(dilation, 1))
     plan = CrosspointPlan(layer, Fold(1, 1, 1, 1))
-    assert plan.kernel_row_step == stride // gcd(stride, dilation)
-    assert plan.bank_step * stride == plan.kernel_row_step * dilation
+    assert kernel_row_step(plan.plane) == stride // gcd(stride, dilation)
+    assert bank_step(plan.plane) * stride == kernel_row_step(plan.plane) * dilation
 
 
 @pytest.mark.parametrize("fold", [Fold(1, 1, 1, 1), Fold(1, 3, 2, 1), Fold(3, 3, 2, 2)])
