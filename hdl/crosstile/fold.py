@@ -72,12 +72,30 @@ class PlaneGeometry:
         return self.out_channels // self.groups
 
     @property
+    def useful_macs(self) -> int:
+        """Multiply-accumulates per frame whose tap is an activation, not padding."""
+        rows = taps_within(
+            self.height, self.out_height, self.kernel_height, self.row_stride, self.row_dilation, self.padding_top
+        )
+        columns = taps_within(
+            self.width, self.out_width, self.kernel_width, self.column_stride, self.column_dilation, self.padding_left
+        )
+        return self.group_channels * self.out_channels * rows * columns
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates per frame, taps in the padding counted as well."""
         return (
             self.group_channels * self.kernel_height * self.kernel_width
             * self.out_channels * self.out_height * self.out_width
         )
+
+
+def taps_within(size: int, outputs: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
+    """Count along one axis the taps of all outputs that lie within the input."""
+    return sum(
+        0 <= output * stride - padding + tap * dilation < size for output in range(outputs) for tap in range(kernel)
+    )
 
 
 def _check_padding(geometry: ConvolutionGeometry, axis: int, name: str) -> None:

@@ -160,10 +160,11 @@ def _stage_report(stage: StagePlan, plan: NetworkPlan) -> dict[str, Any]:
     if isinstance(stage, PoolPlan):
         pool = {"kind": stage.layer.geometry.kind, "kernel": list(geometry.kernel)}
         return {"kind": "pool", "engine": "pool", "pool": pool, "window_memory_bits": stage.memory_bits, **common}
-    macs = stage.plane.macs
+    useful = stage.plane.useful_macs
     return {
-        "kind": "convolution", "engine": "crosspoint", "macs": macs, "multipliers": stage.fold.multipliers,
-        "fold": asdict(stage.fold), "utilisation": macs / (stage.fold.multipliers * plan.cycles_per_frame),
+        "kind": "convolution", "engine": "crosspoint", "macs": stage.plane.macs, "useful_macs": useful,
+        "multipliers": stage.fold.multipliers, "fold": asdict(stage.fold),
+        "utilisation": useful / (stage.fold.multipliers * plan.cycles_per_frame),
         "accumulator_bits": stage.accumulator_bits, "weight_memory_bits": stage.weight_memory_bits,
         "integrator_memory_bits": stage.integrator_memory_bits, "window_memory_bits": stage.window_memory_bits,
         "pool": None, **common,

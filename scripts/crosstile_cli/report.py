@@ -167,9 +167,12 @@ FILTERS: dict[str, Callable[..., str]] = {
 # Figures that follow from the report's own.
 
 
-def macs(report: Record) -> int | None:
-    """Return the multiply-accumulates per frame, or None where no stage states its own."""
-    stated = [stage["macs"] for stage in report["stages"] if stage.get("macs") is not None]
+def macs(report: Record, key: str = "macs") -> int | None:
+    """Return the multiply-accumulates per frame, or None where no stage states its own.
+
+    With the key "useful_macs" those of activations alone, without padding, where a stage states them.
+    """
+    stated = [stage.get(key, stage["macs"]) for stage in report["stages"] if stage.get("macs") is not None]
     return sum(stated) if stated else None
 
 
@@ -213,8 +216,8 @@ def cards(report: Record) -> list[Card]:
     if work:
         found.append(Card("Multiply-accumulates", compact(work), "per frame"))
     if work and multipliers and cycles:
-        use = percent(work / multipliers / cycles)
-        found.append(Card("Array use", use, "products per multiplier and cycle"))
+        use = percent((macs(report, "useful_macs") or 0) / multipliers / cycles)
+        found.append(Card("Array use", use, "of multiplier-cycles, padding not counted"))
     return found + area_cards(report.get("synthesis"), cycles)
 
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold, PlaneGeometry, banks_needed, divisors, legal_folds, rows_may_run_together
+from crosstile_golden.convolution import convolution as convolve
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import ConvolutionGeometry
 
@@ -77,6 +79,12 @@ def test_a_kernel_over_the_whole_input_is_a_single_column() -> None:
 @pytest.mark.parametrize("shape", PLANES, ids=lambda g: f"{g.input_size} by {g.kernel}")
 def test_a_plane_has_the_layers_multiplications(shape: ConvolutionGeometry) -> None:
     assert PlaneGeometry.of(shape, "x").macs == shape.macs
+
+
+@pytest.mark.parametrize("shape", PLANES, ids=lambda g: f"{g.input_size} by {g.kernel}")
+def test_useful_multiplications_are_those_of_taps_within_the_input(shape: ConvolutionGeometry) -> None:
+    useful = convolve(np.ones((1, 4, *shape.input_size), np.int64), np.ones(shape.weight_shape, np.int64), shape).sum()
+    assert PlaneGeometry.of(shape, "x").useful_macs == useful
 
 
 REFUSED = {
