@@ -14,6 +14,8 @@ from .crosspoint_plan import CrosspointPlan
 from .multiplier import Multiplier
 from .streams import beat_layout
 
+BLOCK_DEPTH, BLOCK_BITS = 8, 8192  # from these on, weights ask for block RAM
+
 
 @dataclass(frozen=True)
 class Bounded:
@@ -110,7 +112,10 @@ class MultiplierArray(wiring.Component):
         bits, words = plan.layer.weight_bits, plan.weight_words
         count = plan.fold.multipliers
         values = [_pack(word.ravel(), bits) for word in words]
-        m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values)
+        # One address drives them all: a large table in LUTs would spread it over the whole device.
+        large = len(values) >= BLOCK_DEPTH and bits * count * len(values) >= BLOCK_BITS
+        attributes = {"rom_style": "block"} if large else {}
+        m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values, attrs=attributes)
         read = memory.read_port(domain="sync")
         register = Signal(bits * count, name="weight", reset_less=True)
         m.d.comb += read.addr.eq(self.address)

@@ -24,7 +24,8 @@ from pyosys import libyosys
 design = libyosys.Design()
 for command in (
     "read_rtlil design.il", "proc", "opt_expr", "opt_clean -purge", "memory_collect", "opt_clean -purge",
-    "write_verilog -norename -noattr design.v",
+    "attrmap -remove generator -remove top", "attrmap -modattr -remove generator -remove top",
+    "write_verilog -norename design.v",
 ):
     libyosys.Pass.call(design, "tee -q " + command)
 """
