@@ -33,7 +33,7 @@ def run_float(graph: FloatGraph, frames: Reals) -> Reals:
 def run_layer(layer: FloatLayer, tensor: Reals) -> Reals:
     """Return one layer's output for a float64 tensor (frames, channels, *spatial)."""
     if isinstance(layer, Relu):
-        return np.maximum(tensor, 0)
+        return layer.run(tensor)
     if isinstance(layer, Convolution):
         per_filter = (-1, *(1 for _ in layer.geometry.output_size))
         return convolve(tensor, layer.weight, layer.geometry) + layer.bias.reshape(per_filter)

@@ -42,9 +42,14 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Relu:
-    """max(x, 0), element by element."""
+    """min(max(x, 0), maximum), element by element; without a maximum max(x, 0). ReLU6 has the maximum 6."""
 
     name: str
+    maximum: float | None = None
+
+    def run(self, tensor: Reals) -> Reals:
+        """Return the activations of a tensor."""
+        return np.clip(tensor, 0, self.maximum)
 
 
 @dataclass(frozen=True)

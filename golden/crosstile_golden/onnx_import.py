@@ -14,7 +14,7 @@ def import_onnx(path: Path) -> FloatGraph:
     """Read a float ONNX model whose nodes form a chain.
 
     Supported, in one, two and three dimensions: Conv, Gemm, MatMul, Add (of a bias), BatchNormalization
-    (after a convolution, folded into it), Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape,
+    (after a convolution, folded into it), Relu, Clip from 0, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape,
     Identity, Dropout, and a final Softmax or LogSoftmax, which is dropped with a notice. Fully connected
     layers become convolutions whose kernel covers the map. The frame axis may be dynamic or of any size.
 

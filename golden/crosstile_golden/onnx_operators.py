@@ -179,6 +179,27 @@ def _relu(chain: Chain, node: Node, _: Operands) -> None:
     chain.layers.append(Relu(node.name))
 
 
+def _clip(chain: Chain, node: Node, operands: Operands) -> None:
+    """Clip from 0: a Relu with a maximum. The bounds are inputs, attributes before opset 11."""
+    given = read_attributes(node, min=-np.inf, max=np.inf)
+    low, high = (_bound(node, operands, position, given[name]) for position, name in ((1, "min"), (2, "max")))
+    if low != 0:
+        raise node.error(f"min is {'not given' if low == -np.inf else f'{low:g}'}; supported: 0")
+    if not high > 0:
+        raise node.error(f"max is {high:g}; supported: above 0")
+    chain.layers.append(Relu(node.name, None if high == np.inf else high))
+
+
+def _bound(node: Node, operands: Operands, position: int, attribute: float) -> float:
+    """Return a bound of Clip: its input, or its attribute where that is left out."""
+    if len(operands) <= position or operands[position] is None:
+        return attribute
+    value = np.asarray(operands[position])
+    if value.size != 1 or np.isnan(value).any():
+        raise node.error(f"input {position} holds {value.tolist()}; supported: one number")
+    return float(value.reshape(()))
+
+
 def _pool(chain: Chain, node: Node, _: Operands) -> None:
     chain.need_map(node)
     geometry = pool_geometry(node, chain.map_shape)
@@ -244,6 +265,7 @@ OPERATORS: dict[str, Callable[[Chain, Node, Operands], None]] = {
     "Add": _add,
     "AveragePool": _pool,
     "BatchNormalization": _batch_normalization,
+    "Clip": _clip,
     "Conv": _conv,
     "Dropout": _pass,
     "Flatten": _flatten,

@@ -22,15 +22,26 @@ ACTIVATION_BITS = range(4, 17)
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer of the integer network to be: a convolution, with or without the Relu after it, or a pool."""
+    """A layer of the integer network to be: a convolution with the Relus after it, or a pool.
+
+    A Relu's maximum needs nothing more in integers: the scale comes from values that it holds down already,
+    and what exceeds the scale's range saturates.
+    """
 
     layer: Convolution | Pool
-    relu: bool = False
+    relus: tuple[Relu, ...] = ()
+
+    @property
+    def relu(self) -> bool:
+        """The output cannot be negative."""
+        return bool(self.relus)
 
     def run(self, tensor: Reals) -> Reals:
         """Return the stage's output in float64."""
         result = run_layer(self.layer, tensor)
-        return np.maximum(result, 0) if self.relu else result
+        for relu in self.relus:
+            result = relu.run(result)
+        return result
 
 
 def quantise_shift(
@@ -90,9 +101,9 @@ def merge_relus(graph: FloatGraph, input_unsigned: bool) -> list[Stage]:
         if not isinstance(layer, Relu):
             stages.append(Stage(layer))
             negative = negative or isinstance(layer, Convolution)
-        elif negative:
+        elif negative or layer.maximum is not None:
             position = _convolution_before(stages, layer)
-            stages[position] = replace(stages[position], relu=True)
+            stages[position] = replace(stages[position], relus=(*stages[position].relus, layer))
             negative = False
     return stages
 
@@ -103,8 +114,10 @@ def _convolution_before(stages: list[Stage], relu: Relu) -> int:
         position -= 1
     if position < 0 or isinstance(stages[position].layer, Pool):
         source = "an average pool" if position >= 0 else "the model's input"
+        what = "Relu" if relu.maximum is None else "Clip"
+        why = ", which may be negative" if relu.maximum is None else ""
         raise CrosstileError(
-            f"node '{relu.name}' (Relu): reads {source}, which may be negative; supported: after a "
+            f"node '{relu.name}' ({what}): reads {source}{why}; supported: after a "
             "convolution or fully connected layer, also with max pools between"
         )
     return position

@@ -180,6 +180,25 @@ def test_batch_normalization_is_folded(tmp_path: Path) -> None:
     assert [type(layer) for layer in graph.layers] == [Convolution, Relu]
 
 
+CLIPS: dict[str, tuple[list[str], dict[str, Any], int, float | None]] = {
+    "ReLU6": (["zero", "six"], {}, 18, 6.0),
+    "no maximum": (["zero"], {}, 18, None),
+    "bounds as attributes": ([], {"min": 0.0, "max": 6.0}, 7, 6.0),
+}
+
+
+@pytest.mark.parametrize("case", CLIPS)
+def test_clip_is_a_relu_with_a_maximum(case: str, tmp_path: Path) -> None:
+    bounds, attributes, opset, maximum = CLIPS[case]
+    nodes = [
+        make("Conv", ["x", "w"], ["c"], name="conv"), make("Clip", ["c", *bounds], ["y"], name="clip", **attributes),
+    ]  # fmt: skip
+    constants = {"w": 9 * random(4, 2, 3, 3), "zero": np.float32(0), "six": np.float32(6)}
+    used = {name: constants[name] for name in ["w", *bounds]}
+    graph = check(model(nodes, ["n", 2, 5, 5], used, opset=opset), (2, 5, 5), tmp_path)
+    assert graph.layers[1] == Relu("clip", maximum)
+
+
 def test_identity_and_dropout_pass_and_constants_may_be_nodes(tmp_path: Path) -> None:
     nodes = [
         make("Constant", [], ["k"], value=tensor("k", random(2, 1, 3, 3))),

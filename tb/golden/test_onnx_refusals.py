@@ -88,6 +88,9 @@ ATTRIBUTES = {
         make("Softmax", ["x"], ["y"], name="s", axis=1),
         "attribute axis is 1 over (1, 6, 6); supported: 1 over flat features",
     ),
+    "clip from below zero": (make("Clip", ["x"], ["y"], name="k", min=-1.0), "min is -1; supported: 0"),
+    "clip without a minimum": (make("Clip", ["x"], ["y"], name="k", max=6.0), "min is not given; supported: 0"),
+    "clip to nothing": (make("Clip", ["x"], ["y"], name="k", min=0.0, max=0.0), "max is 0; supported: above 0"),
     "relu": (
         make("Relu", ["x"], ["y"], name="r", slope=0.5),
         "attribute slope = 0.5 is not known; supported: none",

@@ -226,6 +226,31 @@ def test_a_relu_moves_before_max_pools_and_repeats_are_dropped() -> None:
     assert merged(first, pooling, Relu("relu"), Relu("again")) == [("first", True), ("pool", False)]
 
 
+@pytest.mark.parametrize("pooled", [False, True], ids=["plain", "behind a max pool"])
+def test_a_maximum_is_held_by_saturation_alone(pooled: bool) -> None:
+    limit, shape = 0.75, (2, 4, 4) if pooled else (2, 8, 8)
+    layers: list[FloatLayer] = [convolution("first", 1, (8, 8), 3, 2, pad=1), Relu("clip", limit)]
+    if pooled:
+        layers.insert(1, pool("pool", 2, (8, 8), 2, "max"))
+    relu6 = FloatGraph("n", (1, 8, 8), tuple(layers), shape)
+    network = quantise_shift(relu6, frames(20))
+    unseen = frames(20, seed=9)
+    integer = network.run(network.quantise_input(unseen))
+    assert run_float(relu6, unseen).max() == limit
+    assert integer.max() == UINT8.maximum
+    assert integer.max() / network.output_scale == pytest.approx(limit)
+
+
+def test_a_maximum_behind_an_average_is_refused() -> None:
+    layers = (convolution("first", 1, (8, 8), 1, 8), Relu("relu"), pool("pool", 8, (8, 8), 2, "average"))
+    with pytest.raises(CrosstileError) as error:
+        merged(*layers, Relu("clip", 1.0))
+    assert str(error.value) == (
+        "node 'clip' (Clip): reads an average pool; supported: after a convolution or fully connected layer, "
+        "also with max pools between"
+    )
+
+
 def test_a_relu_after_an_average_of_nothing_negative_is_dropped() -> None:
     first, pooling = convolution("first", 1, (8, 8), 1, 8), pool("pool", 8, (8, 8), 2, "average")
     assert merged(first, Relu("relu"), pooling, Relu("again")) == [("first", True), ("pool", False)]
