@@ -23,7 +23,6 @@ def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
     first      first of a pass: integrators are loaded
     last       last of a pass: integrators are stored
     fresh      integrators start from zero
-    emit       the sums are whole output values; they leave
     filter     filter group
     bank, position   address of the integrators
     """
@@ -32,7 +31,7 @@ def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
     return data.StructLayout({
         "issue": 1, "arrive": 1, "new": 1, "taps": lanes, "group": range(plan.beats_per_pixel),
         "pixel": slot, "slots": data.ArrayLayout(Signal(slot).shape(), lanes),
-        "weight": range(len(plan.weight_words)), "first": 1, "last": 1, "fresh": 1, "emit": 1,
+        "weight": range(len(plan.weight_words)), "first": 1, "last": 1, "fresh": 1,
         "filter": range(plan.filter_groups), "bank": range(max(plan.banks, 1)),
         "position": range(plan.integrator_positions),
     })
@@ -138,7 +137,6 @@ class CrosspointSequencer(wiring.Component):
             operation.first.eq(pass_start),
             operation.last.eq(pass_end),
             operation.fresh.eq(row.fresh | (row.fresh_first & (turn == 0))),
-            operation.emit.eq(emit & pass_end),
             operation.filter.eq(self._filter(m, go & pass_end & compute, filter_last)),
             operation.position.eq(position),
             operation.weight.eq(self._weight(m, row, go, pixel_end, pass_end & filter_last)),
