@@ -23,6 +23,7 @@ from crosstile.verilog import emit
 from crosstile_cli.simulate_command import from_beats, to_beats, watchdog
 from crosstile_cli.simulators import StallPattern, verilator
 from crosstile_cli.synthesis import place_ecp5, synthesize
+from crosstile_golden.activation import RELU
 from crosstile_golden.geometry import ConvolutionGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
@@ -48,7 +49,7 @@ def random_layer(channels: int, size: tuple, kernel: tuple, padding: tuple, filt
     shift = int(np.ceil(np.log2(np.sqrt(np.prod(geometry.weight_shape[1:])) * 74 * 148 / 90)))
     shifts = random.integers(shift - 1, shift + 2, filters)
     return ConvolutionLayer("layer", geometry, weight, random.integers(-9999, 9999, filters), shifts, 8, UNSIGNED,
-                            UNSIGNED, relu=True)
+                            UNSIGNED, RELU)
 
 
 def network_of(layer: ConvolutionLayer) -> IntegerNetwork:

@@ -7,6 +7,7 @@ from math import frexp, ldexp
 
 import numpy as np
 
+from .activation import Activation
 from .errors import CrosstileError
 from .graph import Convolution, Reals
 from .network import ConvolutionLayer
@@ -43,7 +44,7 @@ class Scale:
 
 def quantise_convolution(
     layer: Convolution,
-    relu: bool,
+    activation: Activation,
     weight_bits: int,
     scales: tuple[Scale, Scale],
     formats: Formats,
@@ -69,7 +70,7 @@ def quantise_convolution(
     weight = np.clip(scaled, -greatest, greatest).astype(np.int64)
     exact_bias = np.floor(np.ldexp(layer.bias * after.q, fractional + before.n) + 0.5)
     bias = _saturate_bias(exact_bias, weight, shift, formats)
-    return ConvolutionLayer(layer.name, layer.geometry, weight, bias, shift, weight_bits, *formats, relu)
+    return ConvolutionLayer(layer.name, layer.geometry, weight, bias, shift, weight_bits, *formats, activation)
 
 
 def fractional_bits(largest: float, weight_bits: int) -> int:

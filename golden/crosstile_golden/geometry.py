@@ -100,11 +100,11 @@ class ConvolutionGeometry(WindowGeometry):
 
 @dataclass(frozen=True)
 class PoolGeometry(WindowGeometry):
-    """A pool over each channel alone; `kind` is 'max' or 'average'."""
+    """A pool over each channel alone; `kind` is 'max', 'average' or 'sum' (US 2020/0117986 [0065])."""
 
     kind: str = "max"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind not in ("max", "average"):
-            raise CrosstileError(f"kind must be 'max' or 'average', not {self.kind!r}")
+        if self.kind not in ("max", "average", "sum"):
+            raise CrosstileError(f"kind must be 'max', 'average' or 'sum', not {self.kind!r}")

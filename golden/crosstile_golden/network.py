@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .activation import NONE, Activation
 from .convolution import convolution
 from .errors import CrosstileError
 from .frames import check_frames
@@ -20,13 +21,25 @@ from .requantise import check_shift, requantise
 
 
 @dataclass(frozen=True, eq=False)
+class Residual:
+    """A second input of a convolution, added before its activation (US 2020/0117986 [0047]).
+
+    number_format  of what arrives: the shape of the convolution's output
+    align          int64, shape (out_channels,): bits to the left into accumulator units, −62 to 62
+    """
+
+    number_format: NumberFormat
+    align: Integers
+
+
+@dataclass(frozen=True, eq=False)
 class ConvolutionLayer:
-    """An integer convolution and its requantisation: y = saturate(round_shift(Σ w·x + bias, shift)).
+    """An integer convolution and its requantisation: y = activation(round_shift(Σ w·x + bias [+ r·2^align], shift)).
 
     weight    int64, shape `geometry.weight_shape`, each within `weight_bits` bits signed
     bias      int64, shape (out_channels,), in units of the accumulator
     shift     int64, shape (out_channels,): right shift per filter; a negative one shifts left
-    output_format  what `saturate` clamps to; `relu` clamps below at zero too
+    output_format  what `saturate` clamps to, after the activation
 
     Raises `CrosstileError` that names the layer for arrays of another shape or type, or weights out of range.
     """
@@ -39,15 +52,19 @@ class ConvolutionLayer:
     weight_bits: int
     input_format: NumberFormat
     output_format: NumberFormat
-    relu: bool
+    activation: Activation = NONE
+    residual: Residual | None = None
 
     def __post_init__(self) -> None:
         per_filter = (self.geometry.out_channels,)
         self._check_array("weight", self.weight, self.geometry.weight_shape)
         self._check_array("bias", self.bias, per_filter)
         self._check_array("shift", self.shift, per_filter)
+        if self.residual is not None:
+            self._check_array("align", self.residual.align, per_filter)
         try:
             check_shift(self.shift)
+            check_shift(self.shift[:0] if self.residual is None else self.residual.align)
         except CrosstileError as error:
             raise CrosstileError(f"layer '{self.name}': {error}") from error
         legal = NumberFormat(self.weight_bits, signed=True)
@@ -60,10 +77,14 @@ class ConvolutionLayer:
             found = f"{array.dtype} of {array.shape}"
             raise CrosstileError(f"layer '{self.name}': {field} must be int64 of shape {shape}, not {found}")
 
-    def run(self, frames: Integers) -> Integers:
-        """Return the layer's output, int64, shape (frames, out_channels, *output_size)."""
+    def run(self, frames: Integers, residual: Integers | None = None) -> Integers:
+        """Return the layer's output, int64, shape (frames, out_channels, *output_size).
+
+        `residual`, of that shape, is for a layer that has one.
+        """
         accumulator = convolution(frames, self.weight, self.geometry)
-        return requantise(accumulator, self.bias, self.shift, self.output_format, self.relu)
+        added = None if residual is None or self.residual is None else (residual, self.residual.align)
+        return requantise(accumulator, self.bias, self.shift, self.output_format, self.activation, added)
 
     @property
     def output_shape(self) -> Axes:
@@ -73,11 +94,11 @@ class ConvolutionLayer:
 
 @dataclass(frozen=True)
 class PoolLayer:
-    """An integer pool: max, or average as round_shift(sum, shift), whose missing factor the scale carries.
+    """An integer pool: max, or average and sum as round_shift(sum, shift), whose missing factor the scale carries.
 
-    `number_format` is that of the input and of the output. A max pool's shift is 0; an average's 2^shift is
-    at least the window's count, so that no average leaves the format. Raises `CrosstileError` for another
-    shift.
+    `number_format` is that of the input, and of the output too but for sums. A max pool's shift is 0; an
+    average's 2^shift is at least the window's count, so that no average leaves the format; a sum's shift is
+    free, and its output as many bits wider as it falls short of that. Raises `CrosstileError` for another shift.
     """
 
     name: str
@@ -104,8 +125,10 @@ class PoolLayer:
 
     @property
     def output_format(self) -> NumberFormat:
-        """Format of the output: the input's."""
-        return self.number_format
+        """Format of the output: the input's, wider by ⌈log2 count⌉ − shift bits where a sum needs them."""
+        wider = max(0, (prod(self.geometry.kernel) - 1).bit_length() - self.shift)
+        wider = wider if self.geometry.kind == "sum" else 0
+        return NumberFormat(self.number_format.bits + wider, self.number_format.signed)
 
     def run(self, frames: Integers) -> Integers:
         """Return the layer's output, int64, shape (frames, in_channels, *output_size)."""
@@ -120,9 +143,20 @@ class PoolLayer:
 Layer = ConvolutionLayer | PoolLayer
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a layer reads: names of layers before it, "" for the network's input."""
+
+    main: str
+    residual: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
-    """A chain of integer layers, with the scales that lead in and out of it.
+    """Integer layers, with the scales that lead in and out of them: a chain, or branches that meet as residuals.
+
+    `sources` says what each layer reads, all of it before itself; left out, each reads the one before. Every
+    layer but the last is read at least once.
 
     Tensors are int64, shape (frames, channels, *spatial); layer n reads the output of layer n−1.
     A real input is quantised by `input_scale`: x̂ = saturate(⌊input_scale·x + 1/2⌋), and
@@ -141,6 +175,7 @@ class IntegerNetwork:
     output_scale: float
     output_shape: Axes
     scheme: str
+    sources: tuple[Sources, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -148,15 +183,41 @@ class IntegerNetwork:
         name, uses = Counter(layer.name for layer in self.layers).most_common(1)[0]
         if uses > 1:
             raise CrosstileError(f"network '{self.name}' has {uses} layers named '{name}'; names must differ")
-        shape, number_format = self.frame_shape, self.input_format
-        for layer in self.layers:
-            reads = (layer.geometry.in_channels, *layer.geometry.input_size)
-            if (reads, layer.input_format) != (shape, number_format):
-                found = f"{number_format} {shape}"
-                raise CrosstileError(f"layer '{layer.name}' reads {layer.input_format} {reads}, not {found}")
-            shape, number_format = layer.output_shape, layer.output_format
+        if not self.sources:
+            names = ["", *(layer.name for layer in self.layers)]
+            object.__setattr__(self, "sources", tuple(Sources(name) for name in names[:-1]))
+        self._check_sources()
         self._check_elements("input_shape", self.input_shape, self.frame_shape)
-        self._check_elements("output_shape", self.output_shape, shape)
+        self._check_elements("output_shape", self.output_shape, self.layers[-1].output_shape)
+
+    def _check_sources(self) -> None:
+        """Raise `CrosstileError` unless every layer reads earlier tensors of the shape and format it needs."""
+        if len(self.sources) != len(self.layers):
+            raise CrosstileError(f"sources must have an entry for each of {len(self.layers)} layers")
+        known = {"": (self.input_format, self.frame_shape)}
+        unread: set[str] = set()
+        for layer, source in zip(self.layers, self.sources, strict=True):
+            reads = (layer.input_format, (layer.geometry.in_channels, *layer.geometry.input_size))
+            self._check_read(layer.name, reads, source.main, known)
+            residual = layer.residual if isinstance(layer, ConvolutionLayer) else None
+            if (source.residual is None) != (residual is None):
+                raise CrosstileError(f"layer '{layer.name}' must have both a residual and a source of it, or neither")
+            if residual is not None and source.residual is not None:
+                self._check_read(layer.name, (residual.number_format, layer.output_shape), source.residual, known)
+            known[layer.name] = layer.output_format, layer.output_shape
+            unread = (unread | {layer.name}) - {source.main, source.residual}
+        if unread != {self.layers[-1].name}:
+            raise CrosstileError(f"layers {sorted(unread)} of network '{self.name}' are not read; only the last may be")
+
+    @staticmethod
+    def _check_read(
+        name: str, reads: tuple[NumberFormat, Axes], source: str, known: dict[str, tuple[NumberFormat, Axes]]
+    ) -> None:
+        if source not in known:
+            raise CrosstileError(f"layer '{name}' reads '{source}', which is no layer before it")
+        if known[source] != reads:
+            found = "{} {}".format(*known[source])
+            raise CrosstileError("layer '{}' reads {} {}, not {}".format(name, *reads, found))
 
     def _check_elements(self, field: str, given: Axes, needed: Axes) -> None:
         if prod(given) != prod(needed):
@@ -186,18 +247,19 @@ class IntegerNetwork:
 
         Raises `CrosstileError` for another type or shape, or values outside of `input_format`.
         """
-        frames = self._checked(frames)
-        outputs: dict[str, Integers] = {}
-        for layer in self.layers:
-            frames = outputs[layer.name] = layer.run(frames)
+        outputs = {"": self._checked(frames)}
+        for layer, source in zip(self.layers, self.sources, strict=True):
+            frames = outputs[source.main]
+            if isinstance(layer, ConvolutionLayer) and source.residual is not None:
+                outputs[layer.name] = layer.run(frames, outputs[source.residual])
+            else:
+                outputs[layer.name] = layer.run(frames)
+        del outputs[""]
         return outputs
 
     def run(self, frames: Integers) -> Integers:
         """Run integer frames; return the last layer's output, reshaped to (frames, *output_shape)."""
-        frames = self._checked(frames)
-        for layer in self.layers:
-            frames = layer.run(frames)
-        return frames.reshape(len(frames), *self.output_shape)
+        return self.tensors(frames)[self.layers[-1].name].reshape(len(frames), *self.output_shape)
 
     def _checked(self, frames: Integers) -> Integers:
         legal = self.input_format

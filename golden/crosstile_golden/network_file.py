@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .activation import Activation
 from .errors import CrosstileError
 from .geometry import ConvolutionGeometry, PoolGeometry
 from .network import ConvolutionLayer, IntegerNetwork, Layer, PoolLayer
@@ -93,7 +94,7 @@ def _layer_record(layer: Layer) -> dict[str, Any]:
         "weight_bits": layer.weight_bits,
         "input_format": asdict(layer.input_format),
         "output_format": asdict(layer.output_format),
-        "relu": layer.relu,
+        "activation": asdict(layer.activation),
     }
 
 
@@ -121,11 +122,13 @@ def _layer(position: int, record: dict[str, Any], arrays: dict[str, np.ndarray])
     return ConvolutionLayer(
         name=record["name"],
         geometry=_geometry(ConvolutionGeometry, record["geometry"]),
-        **{field: arrays[f"{position}.{field}"] for field in ARRAYS},
+        weight=arrays[f"{position}.weight"],
+        bias=arrays[f"{position}.bias"],
+        shift=arrays[f"{position}.shift"],
         weight_bits=record["weight_bits"],
         input_format=NumberFormat(**record["input_format"]),
         output_format=NumberFormat(**record["output_format"]),
-        relu=record["relu"],
+        activation=Activation(**record["activation"] | {"table": tuple(record["activation"]["table"])}),
     )
 
 

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from .activation import NONE, RELU
 from .errors import CrosstileError
 from .fixed_point import NEGLIGIBLE, Scale, quantise_convolution
 from .float_network import run_layer
@@ -77,7 +78,8 @@ def quantise_shift(
         read, number_format = number_format, NumberFormat(activation_bits, signed=not stage.relu)
         before, scale = scale, _scale(tensor, number_format, f"output of layer '{stage.layer.name}'")
         formats = (read, number_format)
-        layers.append(quantise_convolution(stage.layer, stage.relu, weight_bits, (before, scale), formats))
+        activation = RELU if stage.relu else NONE
+        layers.append(quantise_convolution(stage.layer, activation, weight_bits, (before, scale), formats))
     return IntegerNetwork(
         graph.name, graph.input_shape, *network_input, tuple(layers), scale.value, graph.output_shape, "shift"
     )

@@ -85,7 +85,7 @@ class Requantise(wiring.Component):
                 biased.eq(total + offset),
                 behind.eq(extra),
                 shifted.eq((biased >> common) >> behind if span else biased >> common),
-                clamped.eq(clamp(shifted, layer.output_format, layer.relu)),
+                clamped.eq(clamp(shifted, layer.output_format, layer.activation.kind == "relu")),
             ]
             m.d.comb += self.beat[lane].eq(clamped)
         return m

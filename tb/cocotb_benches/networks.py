@@ -13,6 +13,7 @@ from crosstile.fold import PlaneGeometry, legal_folds
 from crosstile.mapper import map_network
 from crosstile.network_plan import NetworkPlan, StagePlan, lanes_out, least_depth
 from crosstile.pool_plan import PoolPlan
+from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import Axes, ConvolutionGeometry, PoolGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer, PoolLayer
@@ -39,7 +40,7 @@ def convolution(
     spread = prod(geometry.weight_shape[1:]) ** 0.5 * largest * 2 ** formats[0].bits / 3
     shift = round(log2(spread)) - formats[1].bits + random_numbers.integers(0, 3, geometry.out_channels)
     bias = random_numbers.integers(-int(spread), int(spread) + 1, geometry.out_channels)
-    return ConvolutionLayer(name, geometry, weight, bias, shift, weight_bits, *formats, relu)
+    return ConvolutionLayer(name, geometry, weight, bias, shift, weight_bits, *formats, RELU if relu else NONE)
 
 
 def network(name: str, layers: Sequence[Layer]) -> IntegerNetwork:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import ConvolutionGeometry, PoolGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer
@@ -24,7 +25,8 @@ def convolution_layer(
     filters = geometry.out_channels
     weight = generator.integers(-127, 128, geometry.weight_shape)
     bias, shift = generator.integers(-999, 999, filters), generator.integers(6, 10, filters)
-    return ConvolutionLayer(name, geometry, weight, bias, shift, 8, read, UINT8 if relu else INT8, relu)
+    result, activation = (UINT8, RELU) if relu else (INT8, NONE)
+    return ConvolutionLayer(name, geometry, weight, bias, shift, 8, read, result, activation)
 
 
 def network() -> IntegerNetwork:

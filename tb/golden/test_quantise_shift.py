@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from crosstile_golden.accumulator import biased_range
+from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.fixed_point import Scale, fractional_bits, quantise_convolution
 from crosstile_golden.float_network import float_tensors, run_float
@@ -142,7 +143,7 @@ def test_fully_used_formats_and_shifts_follow_from_the_scales() -> None:
         source = next(layer for layer in floats.layers if layer.name == name)
         assert isinstance(layer, ConvolutionLayer) and isinstance(source, Convolution)
         after = Scale.of(legal.maximum / np.abs(tensors[statistic]).max())
-        assert (layer.output_format, layer.relu) == (legal, name != "last")
+        assert (layer.output_format, layer.activation) == (legal, RELU if name != "last" else NONE)
         for index, taps in enumerate(source.weight * (after.q / before.q)):
             m = fractional_bits(np.abs(taps).max(), 8)
             assert layer.shift[index] == m + before.n - after.n
@@ -184,7 +185,7 @@ def one_layer(
     geometry = ConvolutionGeometry(1, (1,), (1,), (1,), (1,), (0,), (0,), len(weight))
     source = Convolution("c", geometry, np.array(weight).reshape(-1, 1, 1), np.array(bias))
     after = Scale.for_largest(output_max, INT8)
-    return quantise_convolution(source, relu, 8, (Scale.of(1.0), after), (INT8, INT8))
+    return quantise_convolution(source, RELU if relu else NONE, 8, (Scale.of(1.0), after), (INT8, INT8))
 
 
 def test_a_filter_of_zeros_gives_its_bias_with_the_others_shift() -> None:
@@ -218,7 +219,7 @@ def test_a_bias_beyond_saturation_is_narrowed_without_any_change(bias: float) ->
 
 def merged(*layers: FloatLayer) -> list[tuple[str, bool]]:
     network = quantise_shift(FloatGraph("tiny", (1, 8, 8), layers, (8, 4, 4)), frames(8))
-    return [(layer.name, getattr(layer, "relu", False)) for layer in network.layers]
+    return [(layer.name, getattr(layer, "activation", NONE) == RELU) for layer in network.layers]
 
 
 def test_a_relu_moves_before_max_pools_and_repeats_are_dropped() -> None:
@@ -256,7 +257,7 @@ def test_a_relu_after_an_average_of_nothing_negative_is_dropped() -> None:
     assert merged(first, Relu("relu"), pooling, Relu("again")) == [("first", True), ("pool", False)]
 
 
-RELU = "node 'relu' (Relu): reads {}, which may be negative; supported: after a convolution or fully connected layer, also with max pools between"  # noqa: E501
+REFUSED = "node 'relu' (Relu): reads {}, which may be negative; supported: after a convolution or fully connected layer, also with max pools between"  # noqa: E501
 
 
 @pytest.mark.parametrize("where", ["an average pool", "the model's input"])
@@ -265,7 +266,7 @@ def test_a_relu_that_no_convolution_takes_in_is_refused(where: str) -> None:
     layers = (first, pooling, Relu("relu")) if where == "an average pool" else (Relu("relu"), first, pooling)
     with pytest.raises(CrosstileError) as error:
         merged(*layers)
-    assert str(error.value) == RELU.format(where)
+    assert str(error.value) == REFUSED.format(where)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
+from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.requantise import requantise
@@ -20,7 +21,7 @@ def test_requantise_equals_exact_fractions(spatial: tuple[int, ...], legal: Numb
     shift = np.array([-3, 0, 1, 5, 12])
     accumulator = generator.integers(-(2**14), 2**14, (2, len(shift), *spatial))
     bias = generator.integers(-(2**10), 2**10, len(shift))
-    result = requantise(accumulator, bias, shift, legal, relu)
+    result = requantise(accumulator, bias, shift, legal, RELU if relu else NONE)
     for index in np.ndindex(accumulator.shape):
         exact = Fraction(int(accumulator[index] + bias[index[1]])) / Fraction(2) ** int(shift[index[1]])
         rounded = floor(exact + Fraction(1, 2))
@@ -32,7 +33,7 @@ def test_requantise_equals_exact_fractions(spatial: tuple[int, ...], legal: Numb
 def test_half_way_sums_round_towards_plus_infinity(twice: int) -> None:
     accumulator, zero, one = np.array([[[twice]]]), np.array([0]), np.array([1])
     expected = (twice + 1) // 2
-    assert requantise(accumulator, zero, one, NumberFormat(8, True), False).tolist() == [[[expected]]]
+    assert requantise(accumulator, zero, one, NumberFormat(8, True), NONE).tolist() == [[[expected]]]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,6 @@ def test_half_way_sums_round_towards_plus_infinity(twice: int) -> None:
 def test_shifts_that_int64_does_not_hold_are_refused(accumulator: int, shift: int, message: str) -> None:
     with pytest.raises(CrosstileError) as error:
         requantise(
-            np.array([[[accumulator]]]), np.array([0]), np.array([shift]), NumberFormat(8, True), False
+            np.array([[[accumulator]]]), np.array([0]), np.array([shift]), NumberFormat(8, True), NONE
         )
     assert str(error.value) == message

@@ -19,6 +19,7 @@ from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold, PlaneGeometry, legal_folds
 from crosstile.network_plan import NetworkPlan, StagePlan, input_format, lanes_in, lanes_out, least_depth, output_format
 from crosstile.pool_plan import PoolPlan
+from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.geometry import Axes, ConvolutionGeometry, PoolGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer, PoolLayer
 from crosstile_golden.numbers import Integers, NumberFormat, signed_bits_for
@@ -205,7 +206,7 @@ def convolution(
     typical = int(np.abs(weight).sum() * reads.maximum / filters) // 4
     shift = max(typical.bit_length() - writes.bits, 0) + generator.integers(-3, 1, filters)
     bias = generator.integers(-typical // 8 - 1, typical // 8 + 2, filters)
-    return ConvolutionLayer(name, geometry, weight, bias, shift, weight_bits, reads, writes, relu)
+    return ConvolutionLayer(name, geometry, weight, bias, shift, weight_bits, reads, writes, RELU if relu else NONE)
 
 
 def pool(

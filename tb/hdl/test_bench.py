@@ -13,6 +13,7 @@ from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold
 from crosstile.network_plan import NetworkPlan
 from crosstile.streams import CreditQueue
+from crosstile_golden.activation import NONE
 from crosstile_golden.numbers import NumberFormat
 
 from .bench import (
@@ -127,7 +128,7 @@ def swapped(plan: NetworkPlan, stage: Any) -> NetworkPlan:
 
 DEFECTS: dict[str, Callable[[Fold], Any]] = {
     "shifts one bit too far": lambda fold: CrosspointPlan(replace(LAYER, shift=LAYER.shift + 1), fold),
-    "leaves out the rectifier": lambda fold: CrosspointPlan(replace(LAYER, relu=False, bias=LAYER.bias + 1), fold),
+    "leaves out the rectifier": lambda fold: CrosspointPlan(replace(LAYER, activation=NONE, bias=LAYER.bias + 1), fold),
     "never starts afresh": lambda fold: rows_changed(
         lambda steps: tuple(replace(step, fresh=False) for step in steps)
     )(LAYER, fold),
@@ -190,7 +191,7 @@ def test_a_pool_is_refused_that_forgets_to_open_a_window(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("place", [0, 7, 19, 20, 39])
 def test_a_wrong_bit_in_one_beat_is_seen(place: int) -> None:
     # Whole sums leave, so that no rounding, clamp or rectifier hides the bit.
-    layer = replace(LAYER, output_format=NumberFormat(20, signed=True), relu=False, shift=LAYER.shift * 0)
+    layer = replace(LAYER, output_format=NumberFormat(20, signed=True), activation=NONE, shift=LAYER.shift * 0)
     plan = plan_of([layer], [TOGETHER])
     frames = random_frames(plan, 2)
     bench = accelerator_bench(plan, frames)

@@ -10,6 +10,7 @@ import pytest
 from crosstile.crosspoint_plan import TURNAROUND, CrosspointPlan
 from crosstile.fold import Fold
 from crosstile.integrators import Integrators
+from crosstile_golden.activation import NONE
 from crosstile_golden.convolution import convolution as convolve
 from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat, signed_bits_for
@@ -133,7 +134,7 @@ def extreme_frames(layer: ConvolutionLayer) -> np.ndarray[Any, Any]:
 def whole_sums(layer: ConvolutionLayer) -> ConvolutionLayer:
     """Return the layer with its sums as outputs, untouched."""
     zero = np.zeros(len(layer.weight), np.int64)
-    return replace(layer, bias=zero, shift=zero, output_format=NumberFormat(24, True), relu=False)
+    return replace(layer, bias=zero, shift=zero, output_format=NumberFormat(24, True), activation=NONE)
 
 
 @pytest.mark.parametrize("name", EXTREMES)

@@ -80,7 +80,7 @@ def test_requantise_equals_golden(shift: str, writes: NumberFormat, relu: bool, 
     columns = [totals_of(layer, int(low[f]), int(high[f]), f) for f in range(FILTERS)]
     count = max(map(len, columns))
     totals = np.array([np.resize(column, count) for column in columns])
-    golden = requantise(totals[np.newaxis], layer.bias, layer.shift, writes, relu)[0]
+    golden = requantise(totals[np.newaxis], layer.bias, layer.shift, writes, layer.activation)[0]
     np.testing.assert_array_equal(hardware(plan, totals.T), golden.T)
 
 
