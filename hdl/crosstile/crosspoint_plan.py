@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer
-from crosstile_golden.numbers import Integers, signed_bits_for
+from crosstile_golden.numbers import Integers, NumberFormat, signed_bits_for
 from numpy.typing import NDArray
 
 from .crosspoint_program import ColumnStep, RowStep, column_steps, row_steps
@@ -35,10 +35,16 @@ class CrosspointPlan:
 
     Groups (depthwise is as many groups as channels) run whole, several at once, or one after the other in parts;
     every multiplier stays busy either way.
+
+    steering  how sums of kernel rows together meet their integrators: "chain", or through an output controller
+              whose mode word is "computed", "stored" or "external" (US 2020/0117986 [0068])
+    loadable  weights, bias and shifts are written at run time: every width allows for any of them
     """
 
     layer: ConvolutionLayer
     fold: Fold
+    steering: str = "chain"
+    loadable: bool = False
 
     def __post_init__(self) -> None:
         if self.fold not in legal_folds(self.plane):
@@ -53,6 +59,28 @@ class CrosspointPlan:
     def plane(self) -> PlaneGeometry:
         """The layer's geometry on two axes."""
         return PlaneGeometry.of(self.layer.geometry, self.layer.name)
+
+    # What enters and leaves
+
+    @property
+    def lanes_in(self) -> int:
+        """Channels per beat taken."""
+        return self.fold.lanes_in
+
+    @property
+    def lanes_out(self) -> int:
+        """Channels per beat sent."""
+        return self.fold.lanes_out
+
+    @property
+    def input_format(self) -> NumberFormat:
+        """Format of the activations taken."""
+        return self.layer.input_format
+
+    @property
+    def output_format(self) -> NumberFormat:
+        """Format of the activations sent."""
+        return self.layer.output_format
 
     # How the layer is cut
 
@@ -227,7 +255,9 @@ class CrosspointPlan:
         return self._bounds(self.weight_words)
 
     def _bounds(self, weight: Integers) -> tuple[Integers, Integers]:
-        extremes = [weight * self.layer.input_format.minimum, weight * self.layer.input_format.maximum, weight * 0]
+        legal, reads = NumberFormat(self.layer.weight_bits, signed=True), self.layer.input_format
+        some = [np.full_like(weight, legal.minimum), np.full_like(weight, legal.maximum)] if self.loadable else [weight]
+        extremes = [weight * 0, *(w * x for w in some for x in (reads.minimum, reads.maximum))]
         return np.minimum.reduce(extremes), np.maximum.reduce(extremes)
 
     @cached_property

@@ -41,7 +41,7 @@ def input_format(plan: StagePlan) -> NumberFormat:
 
 def pipeline_cycles(plan: StagePlan) -> int:
     """Return the cycles from an operation that sends to its beat entering the queue."""
-    return plan.pipeline_cycles if isinstance(plan, CrosspointPlan) else plan.PIPELINE_CYCLES
+    return plan.pipeline_cycles if isinstance(plan, CrosspointPlan) else plan.pipeline_cycles
 
 
 def least_depth(plan: StagePlan) -> int:

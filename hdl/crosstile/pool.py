@@ -86,7 +86,7 @@ class Pool(wiring.Component):
     shifted right by the layer's `shift`, halves up; the scale carries what is missing to the true mean.
 
     Parameters: `plan`; `depth`, places of the output queue.
-    Timing: one beat per cycle; positions in the padding take a cycle each; `PoolPlan.PIPELINE_CYCLES` from a
+    Timing: one beat per cycle; positions in the padding take a cycle each; `PoolPlan.pipeline_cycles` from a
     window's last beat to its result entering the queue.
     """
 
@@ -130,7 +130,7 @@ class Pool(wiring.Component):
         down = self._down(m, row, column, go, across)
         m.d.comb += [
             queue.beat.eq(self._finish(m, down)),
-            queue.push.eq(delay(m, queue.reserve, plan.PIPELINE_CYCLES, "push", resets=True)),
+            queue.push.eq(delay(m, queue.reserve, plan.pipeline_cycles, "push", resets=True)),
         ]
         return m
 

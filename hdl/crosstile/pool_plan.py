@@ -60,7 +60,7 @@ class PoolPlan:
     layer: PoolLayer
     lanes: int
 
-    PIPELINE_CYCLES = 4
+    pipeline_cycles = 4
 
     def __post_init__(self) -> None:
         geometry = self.layer.geometry
@@ -70,6 +70,26 @@ class PoolPlan:
             raise CrosstileError(f"pool {self.layer.name}: dilation {geometry.dilation}; a pool runs dilation 1")
         if geometry.in_channels % self.lanes:
             raise CrosstileError(f"lanes must divide {geometry.in_channels}, not {self.lanes}")
+
+    @property
+    def lanes_in(self) -> int:
+        """Channels per beat taken."""
+        return self.lanes
+
+    @property
+    def lanes_out(self) -> int:
+        """Channels per beat sent."""
+        return self.lanes
+
+    @property
+    def input_format(self) -> NumberFormat:
+        """Format of the activations taken."""
+        return self.layer.input_format
+
+    @property
+    def output_format(self) -> NumberFormat:
+        """Format of the activations sent."""
+        return self.layer.output_format
 
     def _axis(self, index: int) -> PoolAxis:
         geometry = self.layer.geometry
