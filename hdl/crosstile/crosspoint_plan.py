@@ -256,7 +256,8 @@ class CrosspointPlan:
 
     def _bounds(self, weight: Integers) -> tuple[Integers, Integers]:
         legal, reads = NumberFormat(self.layer.weight_bits, signed=True), self.layer.input_format
-        some = [np.full_like(weight, legal.minimum), np.full_like(weight, legal.maximum)] if self.loadable else [weight]
+        any_weight = [np.full_like(weight, legal.minimum), np.full_like(weight, legal.maximum)]
+        some = any_weight if self.loadable else [weight]
         extremes = [weight * 0, *(w * x for w in some for x in (reads.minimum, reads.maximum))]
         return np.minimum.reduce(extremes), np.maximum.reduce(extremes)
 
