@@ -1,6 +1,7 @@
 """Figures of single layers: multipliers busy, cells, block RAMs and clock, all from one run.
 
-    python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...] [--targets ecp5 xilinx] [--place]
+    python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...] [--architectures steered buffered]
+        [--targets ecp5 xilinx] [--place] [--simulate] [--infer]
 
 Weights and activations are random over their whole range (the seed is printed), which is the hardest case for
 widths. Utilisation is multiply-accumulates of the layer, padding counted as work, over multipliers × cycles
@@ -12,13 +13,15 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from crosstile.accelerator import Accelerator, lane_bits
-from crosstile.mapper import map_network
-from crosstile.network_plan import NetworkPlan, input_format, lanes_in
+from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan
+from crosstile.mapper import Options, map_network
+from crosstile.network_plan import NetworkPlan
 from crosstile.verilog import emit
 from crosstile_cli.simulate_command import from_beats, to_beats, watchdog
 from crosstile_cli.simulators import StallPattern, verilator
@@ -31,24 +34,45 @@ from rich.console import Console
 from rich.table import Table
 
 SEED = 7
-UNSIGNED, SIGNED = NumberFormat(8, signed=False), NumberFormat(8, signed=True)
-LAYERS = {
-    "3x3 16-16 32x32": ((16, (32, 32), (3, 3), (1, 1), 16), (9, 36, 144)),
-    "1x1 16-32 16x16": ((16, (16, 16), (1, 1), (0, 0), 32), (8, 64)),
-    "5x5 16-16 32x32": ((16, (32, 32), (5, 5), (2, 2), 16), (25, 100)),
-    "1D k3 32-32 128": ((32, (128,), (3,), (1,), 32), (12, 48)),
+UNSIGNED = NumberFormat(8, signed=False)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A layer to measure."""
+
+    channels: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    padding: tuple[int, ...]
+    filters: int
+    stride: tuple[int, ...] = ()
+    groups: int = 1
+
+
+LAYERS: dict[str, tuple[Shape, tuple[int, ...]]] = {
+    "3x3 16-16 32x32": (Shape(16, (32, 32), (3, 3), (1, 1), 16), (9, 36, 144)),
+    "3x3 depthwise 64 25x5": (Shape(64, (25, 5), (3, 3), (1, 1), 64, groups=64), (9, 36)),
+    "1x1 16-32 16x16": (Shape(16, (16, 16), (1, 1), (0, 0), 32), (8, 64)),
+    "5x5 16-16 32x32": (Shape(16, (32, 32), (5, 5), (2, 2), 16), (25, 100)),
+    "3x3 stride 2 16-32 32x32": (Shape(16, (32, 32), (3, 3), (1, 1), 32, stride=(2, 2)), (12, 36)),
+    "1D k3 32-32 128": (Shape(32, (128,), (3,), (1,), 32), (12, 48)),
+    "3D 3x3x3 8-8 16x16x16": (Shape(8, (16, 16, 16), (3, 3, 3), (1, 1, 1), 8), (9, 72)),
 }
 
 
-def random_layer(channels: int, size: tuple, kernel: tuple, padding: tuple, filters: int) -> ConvolutionLayer:
+def random_layer(shape: Shape) -> ConvolutionLayer:
     """Return an int8 layer whose outputs spread over their range."""
     random = np.random.default_rng(SEED)
-    axes = (1,) * len(size)
-    geometry = ConvolutionGeometry(channels, size, kernel, axes, axes, padding, padding, filters)
+    ones = (1,) * len(shape.size)
+    geometry = ConvolutionGeometry(
+        shape.channels, shape.size, shape.kernel, shape.stride or ones, ones, shape.padding, shape.padding,
+        shape.filters, shape.groups,
+    )
     weight = random.integers(-127, 128, geometry.weight_shape)
     shift = int(np.ceil(np.log2(np.sqrt(np.prod(geometry.weight_shape[1:])) * 74 * 148 / 90)))
-    shifts = random.integers(shift - 1, shift + 2, filters)
-    return ConvolutionLayer("layer", geometry, weight, random.integers(-9999, 9999, filters), shifts, 8, UNSIGNED,
+    shifts = random.integers(shift - 1, shift + 2, shape.filters)
+    return ConvolutionLayer("layer", geometry, weight, random.integers(-9999, 9999, shape.filters), shifts, 8, UNSIGNED,
                             UNSIGNED, RELU)
 
 
@@ -63,8 +87,7 @@ def simulate(plan: NetworkPlan, verilog: Path, work: Path, frames: int = 4) -> d
     random = np.random.default_rng(SEED)
     network = plan.network
     values = random.integers(0, 256, (frames, *network.input_shape))
-    first = plan.stages[0]
-    beats = to_beats(values, lanes_in(first), lane_bits(input_format(first)))
+    beats = to_beats(values, plan.lanes_in, lane_bits(plan.input_format))
     result = verilator.simulate(verilog, "layer", beats, frames, frames * plan.beats_out, StallPattern(), None, work,
                                 watchdog(plan, 0))
     ends = result.output_cycles[plan.beats_out - 1 :: plan.beats_out]
@@ -77,19 +100,25 @@ def simulate(plan: NetworkPlan, verilog: Path, work: Path, frames: int = 4) -> d
     }
 
 
-def measure(name: str, multipliers: int, options: argparse.Namespace) -> dict[str, object]:
+def measure(name: str, multipliers: int, architecture: str, options: argparse.Namespace) -> dict[str, object]:
     """Return one row of the table."""
-    layer = random_layer(*LAYERS[name][0])
+    layer = random_layer(LAYERS[name][0])
     started = time.perf_counter()
-    plan = map_network(network_of(layer), multipliers)
-    stage = plan.stages[0]
+    architectures = ARCHITECTURES if architecture == "auto" else (architecture,)
+    plan = map_network(network_of(layer), multipliers, None, Options(architectures))
+    chosen = plan.layers[0]
+    assert isinstance(chosen, ConvolutionPlan)
     text = emit(Accelerator(plan), "layer")
+    fold = chosen.fold
     row: dict[str, object] = {
-        "layer": name, "multipliers": plan.multipliers, "fold": str(stage.fold),
-        "cycles": plan.cycles_per_frame, "macs": stage.plane.macs,
-        "utilisation": round(stage.plane.macs / plan.multipliers / plan.cycles_per_frame, 4),
+        "layer": name, "architecture": chosen.architecture, "multipliers": plan.multipliers,
+        "rows, columns, channels, filters, groups": " ".join(map(str, astuple(fold))),
+        "cycles": plan.cycles_per_frame, "latency": plan.latency, "macs": layer.geometry.macs,
+        "utilisation": round(layer.geometry.macs / plan.multipliers / plan.cycles_per_frame, 4),
+        "useful": round(chosen.useful_macs / plan.multipliers / plan.cycles_per_frame, 4),
         "compile_seconds": round(time.perf_counter() - started, 2), "verilog_bytes": len(text),
-        "integrator_bits": stage.integrator_memory_bits, "window_bits": stage.window_memory_bits,
+        "integrator_bits": chosen.engine.integrator_memory_bits, "line_buffer_bits": chosen.buffer_bits,
+        "window_bits": chosen.engine.window_memory_bits,
     }
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -99,7 +128,7 @@ def measure(name: str, multipliers: int, options: argparse.Namespace) -> dict[st
             row |= simulate(plan, verilog, work)
         for target in options.targets:
             netlist = work / "netlist.json" if options.place and target == "ecp5" else None
-            cells = synthesize(verilog, "layer", target, work, netlist)
+            cells = synthesize(verilog, "layer", target, work, netlist, options.infer)
             row |= {f"{target}_{key}": getattr(cells, key) for key in ("cells", "luts", "ffs", "dsps", "brams")}
             row[f"{target}_cells_per_multiplier"] = round(cells.cells / plan.multipliers, 1)
             if netlist:
@@ -113,13 +142,16 @@ def main() -> int:
     parser.add_argument("--multipliers", nargs="*", type=int)
     parser.add_argument("--targets", nargs="*", default=["ecp5", "xilinx"])
     parser.add_argument("--place", action="store_true", help="nextpnr on ECP5-85k, median of seeds 1, 2, 3")
+    parser.add_argument("--infer", action="store_true", help="let Yosys infer the multipliers on ECP5, too")
+    parser.add_argument("--architectures", nargs="*", default=["auto"], choices=["auto", *ARCHITECTURES])
     parser.add_argument("--simulate", action="store_true", help="run 4 frames in Verilator and compare")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/layers.json"))
     options = parser.parse_args()
     rows = [
-        measure(name, multipliers, options)
+        measure(name, multipliers, architecture, options)
         for name in options.layers
         for multipliers in options.multipliers or LAYERS[name][1]
+        for architecture in options.architectures
     ]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"seed": SEED, "rows": rows}, indent=2) + "\n")

@@ -1,11 +1,8 @@
 """The float network, run in float64: what calibration measures and accuracy is compared with."""
 
-import numpy as np
-
-from .convolution import convolve
+from .float_layers import Reals
 from .frames import check_frames
-from .graph import Convolution, FloatGraph, FloatLayer, Reals, Relu
-from .windows import windows
+from .graph import FloatGraph
 
 
 def float_tensors(graph: FloatGraph, frames: Reals) -> dict[str, Reals]:
@@ -17,10 +14,10 @@ def float_tensors(graph: FloatGraph, frames: Reals) -> dict[str, Reals]:
     Raises `CrosstileError` for frames of another shape or type, none at all, or values that are not finite.
     """
     tensor = check_frames(frames, graph.input_shape, "input array")
-    tensor = tensor.reshape(len(tensor), *graph.frame_shape)
-    outputs: dict[str, Reals] = {}
-    for layer in graph.layers:
-        tensor = outputs[layer.name] = run_layer(layer, tensor)
+    outputs = {"": tensor.reshape(len(tensor), *graph.frame_shape)}
+    for layer, sources in zip(graph.layers, graph.sources, strict=True):
+        outputs[layer.name] = layer.run(*(outputs[source] for source in sources))
+    del outputs[""]
     return outputs
 
 
@@ -28,16 +25,3 @@ def run_float(graph: FloatGraph, frames: Reals) -> Reals:
     """Run real frames; return the last layer's output, float64, shape (frames, *graph.output_shape)."""
     tensors = float_tensors(graph, frames)
     return tensors[graph.layers[-1].name].reshape(len(frames), *graph.output_shape)
-
-
-def run_layer(layer: FloatLayer, tensor: Reals) -> Reals:
-    """Return one layer's output for a float64 tensor (frames, channels, *spatial)."""
-    if isinstance(layer, Relu):
-        return layer.run(tensor)
-    if isinstance(layer, Convolution):
-        per_filter = (-1, *(1 for _ in layer.geometry.output_size))
-        return convolve(tensor, layer.weight, layer.geometry) + layer.bias.reshape(per_filter)
-    axes = tuple(range(-layer.geometry.dimensions, 0))
-    if layer.geometry.kind == "max":
-        return windows(tensor, layer.geometry, -np.inf).max(axis=axes)
-    return windows(tensor, layer.geometry, 0).mean(axis=axes)

@@ -16,27 +16,30 @@ import numpy as np
 from .activation import Activation
 from .errors import CrosstileError
 from .geometry import ConvolutionGeometry, PoolGeometry
-from .network import ConvolutionLayer, IntegerNetwork, Layer, PoolLayer
+from .layers import ConvolutionLayer, Layer, PoolLayer, Residual
+from .network import IntegerNetwork, Sources
 from .numbers import NumberFormat
 
 FORMAT = "crosstile integer network"
-VERSION = 1
+VERSION = 2
 ARRAYS = ("weight", "bias", "shift")
 Geometry = TypeVar("Geometry", ConvolutionGeometry, PoolGeometry)
 
 
 def save_network(network: IntegerNetwork, path: Path) -> None:
-    """Write the network: `record` is JSON text; `{layer}.weight`, `.bias` and `.shift` are int64 arrays.
+    """Write the network: `record` is JSON text; `{layer}.weight`, `.bias`, `.shift`, `.align` are int64 arrays.
+
+    `{layer}` is the layer's position, from 0; `.align` is there where the layer has a residual.
 
     The same network gives the same bytes. The file appears whole or not at all.
     """
     path = Path(path)
-    arrays = {
-        f"{position}.{field}": getattr(layer, field)
-        for position, layer in enumerate(network.layers)
-        if isinstance(layer, ConvolutionLayer)
-        for field in ARRAYS
-    }
+    arrays: dict[str, Any] = {}
+    for position, layer in enumerate(network.layers):
+        if isinstance(layer, ConvolutionLayer):
+            arrays |= {f"{position}.{field}": getattr(layer, field) for field in ARRAYS}
+            if layer.residual is not None:
+                arrays[f"{position}.align"] = layer.residual.align
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
         np.savez_compressed(file, record=np.array(json.dumps(_record(network), default=index)), **arrays)
@@ -82,6 +85,7 @@ def _record(network: IntegerNetwork) -> dict[str, Any]:
         **{field: getattr(network, field) for field in plain},
         "input_format": asdict(network.input_format),
         "layers": [_layer_record(layer) for layer in network.layers],
+        "sources": [asdict(source) for source in network.sources],
     }
 
 
@@ -95,6 +99,7 @@ def _layer_record(layer: Layer) -> dict[str, Any]:
         "input_format": asdict(layer.input_format),
         "output_format": asdict(layer.output_format),
         "activation": asdict(layer.activation),
+        "residual": layer.residual and asdict(layer.residual.number_format),
     }
 
 
@@ -108,6 +113,7 @@ def _network(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> IntegerNe
         output_scale=float(record["output_scale"]),
         output_shape=tuple(record["output_shape"]),
         scheme=record["scheme"],
+        sources=tuple(Sources(**source) for source in record["sources"]),
     )
 
 
@@ -119,6 +125,7 @@ def _layer(position: int, record: dict[str, Any], arrays: dict[str, np.ndarray])
         )
     if record["kind"] != "convolution":
         raise ValueError(f"kind of layer {position} is {record['kind']!r}")
+    arriving = record["residual"]
     return ConvolutionLayer(
         name=record["name"],
         geometry=_geometry(ConvolutionGeometry, record["geometry"]),
@@ -129,6 +136,7 @@ def _layer(position: int, record: dict[str, Any], arrays: dict[str, np.ndarray])
         input_format=NumberFormat(**record["input_format"]),
         output_format=NumberFormat(**record["output_format"]),
         activation=Activation(**record["activation"] | {"table": tuple(record["activation"]["table"])}),
+        residual=arriving and Residual(NumberFormat(**arriving), arrays[f"{position}.align"]),
     )
 
 

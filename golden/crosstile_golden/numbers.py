@@ -40,6 +40,11 @@ class NumberFormat:
         """Greatest value."""
         return (1 << (self.bits - self.signed)) - 1
 
+    @property
+    def reach(self) -> int:
+        """Greatest magnitude."""
+        return max(self.maximum, -self.minimum)
+
     def __str__(self) -> str:
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 

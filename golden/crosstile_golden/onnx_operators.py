@@ -1,185 +1,29 @@
-"""What each ONNX operator adds to the chain of float layers, every attribute checked."""
+"""What each ONNX operator adds to the graph of float layers, every attribute checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from math import frexp, prod
 from typing import Any
 
 import numpy as np
 
-from .errors import CrosstileError
-from .geometry import Axes, ConvolutionGeometry
-from .graph import Convolution, FloatLayer, Pool, Reals, Relu
-from .onnx_model import Constant, Node
-from .onnx_windows import check_value, pool_geometry, read_attributes, window_fields
-
-Operands = list[Constant | None]
-
-
-class Chain:
-    """The layers so far, and the shape of the tensor they give.
-
-    map_shape  (channels, *spatial): how the tensor is laid out
-    flat       whether ONNX sees it as (features,), which is the same order of elements
-    """
-
-    def __init__(self, input_shape: Axes) -> None:
-        self.flat = len(input_shape) == 1
-        self.map_shape = (*input_shape, 1, 1) if self.flat else input_shape
-        self.layers: list[FloatLayer] = []
-        self.notices: list[str] = []
-        self.ended_by = ""
-
-    @property
-    def tensor_shape(self) -> Axes:
-        """Shape of the tensor in ONNX, without the frame axis."""
-        return (prod(self.map_shape),) if self.flat else self.map_shape
-
-    def need_map(self, node: Node) -> None:
-        """Raise `CrosstileError` where the tensor is flat."""
-        if self.flat:
-            raise node.error(f"its input {self.tensor_shape} is flat; supported: (channels, *spatial)")
-
-    def last_convolution(self, node: Node) -> Convolution:
-        """Return the layer just before; raises `CrosstileError` unless it is a convolution."""
-        last = self.layers[-1] if self.layers else None
-        if not isinstance(last, Convolution) or (self.flat and prod(self.map_shape[1:]) > 1):
-            raise node.error("supported: directly after a convolution or a fully connected layer only")
-        return last
+from .activation import SLOPE_SHIFTS
+from .float_layers import LeakyRelu, Pool, Relu, Sigmoid, Tanh
+from .geometry import Axes
+from .onnx_linear import add, batch_normalization, conv, gemm, matmul
+from .onnx_model import Node
+from .onnx_tensors import GraphBuilder, Operands, Tensor, data
+from .onnx_windows import check_value, pool_geometry, read_attributes
 
 
-def weights(node: Node, operands: Operands, position: int, what: str) -> Reals:
-    """Return an operand as float64.
-
-    Raises `CrosstileError` where it is missing, not a float tensor, or holds NaN or an infinity.
-    """
-    value = operands[position] if position < len(operands) else None
-    if value is None:
-        raise node.error(f"its {what} (input {position}) is missing or computed; supported: a constant")
-    name = node.inputs[position]
-    if value.dtype.kind != "f":
-        raise node.error(f"tensor '{name}' has type {value.dtype}; supported: float16, float32, float64")
-    real = value.astype(np.float64)
-    wrong = real[~np.isfinite(real)]
-    if wrong.size:
-        raise node.error(f"tensor '{name}' holds {wrong.flat[0]}; every weight must be finite")
-    return real
-
-
-def _conv(chain: Chain, node: Node, operands: Operands) -> None:
-    chain.need_map(node)
-    known = read_attributes(
-        node, auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None, pads=None, strides=None
-    )
-    weight = weights(node, operands, 1, "weight")
-    dimensions = len(chain.map_shape) - 1
-    if weight.ndim != dimensions + 2:
-        raise node.error(
-            f"weight has {weight.ndim} axes; its input of {dimensions} spatial axes needs {dimensions + 2}"
-        )
-    kernel = weight.shape[2:]
-    if known["kernel_shape"] not in (None, list(kernel)):
-        raise node.error(f"attribute kernel_shape is {known['kernel_shape']}; its weight has {list(kernel)}")
-    fields = window_fields(node, known, kernel, chain.map_shape)
-    try:
-        geometry = ConvolutionGeometry(**fields, out_channels=len(weight), groups=known["group"])
-    except CrosstileError as error:
-        raise node.error(str(error)) from error
-    bias = weights(node, operands, 2, "bias") if _is_given(node, 2) else np.zeros(len(weight))
-    _append(chain, node, geometry, weight, bias)
-
-
-def _is_given(node: Node, position: int) -> bool:
-    return len(node.inputs) > position and node.inputs[position] != ""
-
-
-def _append(chain: Chain, node: Node, geometry: ConvolutionGeometry, weight: Reals, bias: Reals) -> None:
-    if weight.shape != geometry.weight_shape:
-        raise node.error(f"weight has shape {weight.shape}; its input and group need {geometry.weight_shape}")
-    if bias.shape != (geometry.out_channels,):
-        raise node.error(f"bias has shape {bias.shape}; its weight needs {(geometry.out_channels,)}")
-    chain.layers.append(Convolution(node.name, geometry, weight, bias))
-    chain.map_shape = (geometry.out_channels, *geometry.output_size)
-
-
-def _fully_connected(chain: Chain, node: Node, weight: Reals, bias: Reals) -> None:
-    """Append weight (outputs, features) as a convolution whose kernel covers the whole map."""
-    if not chain.flat:
-        raise node.error(f"its input {chain.tensor_shape} is not flat; supported: a Flatten before it")
-    features = prod(chain.map_shape)
-    if weight.ndim != 2 or weight.shape[1] != features:
-        raise node.error(f"tensor '{node.inputs[1]}' does not match its {features} input features")
-    channels, *spatial = chain.map_shape
-    kernel, ones, zeros = tuple(spatial), (1,) * len(spatial), (0,) * len(spatial)
-    geometry = ConvolutionGeometry(channels, kernel, kernel, ones, ones, zeros, zeros, len(weight))
-    _append(chain, node, geometry, weight.reshape(geometry.weight_shape), bias)
-
-
-def _gemm(chain: Chain, node: Node, operands: Operands) -> None:
-    known = read_attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
-    check_value(node, known, "transA", 0)
-    check_value(node, known, "transB", 0, 1)
-    weight = weights(node, operands, 1, "weight")
-    weight = weight if known["transB"] else weight.T
-    bias = np.zeros(len(weight))
-    if _is_given(node, 2):
-        bias = known["beta"] * _per_channel(node, operands, 2, (len(weight),))
-    _fully_connected(chain, node, known["alpha"] * weight, bias)
-
-
-def _matmul(chain: Chain, node: Node, operands: Operands) -> None:
+def _relu(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
     read_attributes(node)
-    weight = weights(node, operands, 1, "weight").T
-    _fully_connected(chain, node, weight, np.zeros(len(weight) if weight.ndim else 1))
+    return graph.append(Relu(node.name), data(node, operands), negative=False)
 
 
-def _per_channel(node: Node, operands: Operands, position: int, tensor_shape: Axes) -> Reals:
-    """Broadcast a constant to one number per channel; refuse one that differs along other axes."""
-    value = weights(node, operands, position, "bias")
-    legal = (1, tensor_shape[0], *(1 for _ in tensor_shape[1:]))
-    aligned = (1,) * (len(legal) - value.ndim) + value.shape
-    if aligned not in (legal, tuple(1 for _ in legal)):
-        found = f"tensor '{node.inputs[position]}' has shape {value.shape}"
-        raise node.error(f"{found}; supported: one number per channel, {legal}")
-    return np.broadcast_to(value.reshape(-1), (tensor_shape[0],)).copy()
-
-
-def _add(chain: Chain, node: Node, operands: Operands) -> None:
-    read_attributes(node)
-    position = 0 if operands[0] is not None else 1
-    last = chain.last_convolution(node)
-    value = _per_channel(node, operands, position, chain.tensor_shape)
-    chain.layers[-1] = replace(last, bias=last.bias + value)
-
-
-def _batch_normalization(chain: Chain, node: Node, operands: Operands) -> None:
-    """Fold scale·(x − mean)/√(variance + ε) + shift into the convolution before it."""
-    known = read_attributes(node, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1)
-    check_value(node, known, "training_mode", 0)
-    check_value(node, known, "spatial", 1)
-    last = chain.last_convolution(node)
-    channels = (last.geometry.out_channels,)
-    roles = ("scale", "bias", "mean", "variance")
-    values = [weights(node, operands, position, role) for position, role in enumerate(roles, start=1)]
-    for value, name in zip(values, node.inputs[1:], strict=False):
-        if value.shape != channels:
-            raise node.error(f"tensor '{name}' has shape {value.shape}; its input's channels need {channels}")
-    scale, shift, mean, variance = values
-    if not (variance + known["epsilon"] > 0).all():
-        raise node.error(f"tensor '{node.inputs[4]}' holds {variance.min()}; a variance must not be negative")
-    factor = scale / np.sqrt(variance + known["epsilon"])
-    weight = last.weight * factor.reshape(-1, *(1 for _ in last.weight.shape[1:]))
-    chain.layers[-1] = replace(last, weight=weight, bias=(last.bias - mean) * factor + shift)
-
-
-def _relu(chain: Chain, node: Node, _: Operands) -> None:
-    read_attributes(node)
-    chain.layers.append(Relu(node.name))
-
-
-def _clip(chain: Chain, node: Node, operands: Operands) -> None:
+def _clip(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
     """Clip from 0: a Relu with a maximum. The bounds are inputs, attributes before opset 11."""
     given = read_attributes(node, min=-np.inf, max=np.inf)
     low, high = (_bound(node, operands, position, given[name]) for position, name in ((1, "min"), (2, "max")))
@@ -187,7 +31,8 @@ def _clip(chain: Chain, node: Node, operands: Operands) -> None:
         raise node.error(f"min is {'not given' if low == -np.inf else f'{low:g}'}; supported: 0")
     if not high > 0:
         raise node.error(f"max is {high:g}; supported: above 0")
-    chain.layers.append(Relu(node.name, None if high == np.inf else high))
+    layer = Relu(node.name, None if high == np.inf else high)
+    return graph.append(layer, data(node, operands), negative=False)
 
 
 def _bound(node: Node, operands: Operands, position: int, attribute: float) -> float:
@@ -200,35 +45,64 @@ def _bound(node: Node, operands: Operands, position: int, attribute: float) -> f
     return float(value.reshape(()))
 
 
-def _pool(chain: Chain, node: Node, _: Operands) -> None:
-    chain.need_map(node)
-    geometry = pool_geometry(node, chain.map_shape)
-    chain.layers.append(Pool(node.name, geometry))
-    chain.map_shape = (geometry.in_channels, *geometry.output_size)
+def _leaky_relu(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    """LeakyRelu whose slope is a shift: alpha = 2^−slope_shift."""
+    tensor = data(node, operands)
+    alpha = read_attributes(node, alpha=0.01)["alpha"]
+    mantissa, exponent = frexp(alpha)  # alpha = mantissa·2^exponent, 1/2 ≤ mantissa < 1
+    if mantissa != 0.5 or 1 - exponent not in SLOPE_SHIFTS:
+        above = min(max(-exponent, SLOPE_SHIFTS[0]), SLOPE_SHIFTS[-2]) if alpha > 0 else SLOPE_SHIFTS[-2]
+        raise node.error(
+            f"attribute alpha is {alpha:g}; supported: a power of two from 2^-1 to 2^-{SLOPE_SHIFTS[-1]}: "
+            f"train it with {2.0**-above:g} (2^-{above}) or {2.0 ** -(above + 1):g} (2^-{above + 1})"
+        )
+    return graph.append(LeakyRelu(node.name, 1 - exponent), tensor, negative=tensor.negative)
 
 
-def _flatten(chain: Chain, node: Node, _: Operands) -> None:
+def _tanh(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    read_attributes(node)
+    tensor = data(node, operands)
+    return graph.append(Tanh(node.name), tensor, negative=tensor.negative)
+
+
+def _sigmoid(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    read_attributes(node)
+    return graph.append(Sigmoid(node.name), data(node, operands), negative=False)
+
+
+def _pool(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    tensor = data(node, operands)
+    tensor.need_map(node)
+    geometry = pool_geometry(node, tensor.map_shape)
+    if geometry.kind == "sum" and tensor.negative:
+        raise node.error(
+            f"reads '{node.inputs[0]}', which may be negative; it adds magnitudes, and is supported where these are "
+            "the values: after a Relu, a Clip or a Sigmoid"
+        )
+    return graph.append(Pool(node.name, geometry), tensor, negative=tensor.negative)
+
+
+def _flatten(_: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    tensor = data(node, operands)
     known = read_attributes(node, axis=1)
-    rank = len(chain.tensor_shape) + 1
+    rank = len(tensor.shape) + 1
     if known["axis"] not in (1, 1 - rank):
         raise node.error(f"attribute axis is {known['axis']}; supported: 1")
-    chain.flat = True
+    return replace(tensor, flat=True)
 
 
-def _reshape(chain: Chain, node: Node, operands: Operands) -> None:
+def _reshape(_: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    tensor = data(node, operands)
     check_value(node, read_attributes(node, allowzero=0), "allowzero", 0)
     target = operands[1] if len(operands) > 1 else None
-    if target is None or target.dtype.kind != "i" or target.ndim != 1 or len(target) < 2:
+    if not isinstance(target, np.ndarray) or target.dtype.kind != "i" or target.ndim != 1 or len(target) < 2:
         raise node.error("its shape must be a constant list of two or more integers; export with fixed sizes")
-    shape = _resolved(node, [int(size) for size in target], chain.tensor_shape)
+    shape = _resolved(node, [int(size) for size in target], tensor.shape)
     if len(shape) == 1:
-        chain.flat = True
-    elif shape == chain.map_shape or (not chain.layers and len(shape) <= 4):
-        chain.map_shape, chain.flat = shape, False
-    else:
-        raise node.error(
-            f"reshapes {chain.tensor_shape} to {shape}; supported: to flat features, or the input to a map"
-        )
+        return replace(tensor, flat=True)
+    if shape != tensor.map_shape and (tensor.layer or len(shape) > 4):
+        raise node.error(f"reshapes {tensor.shape} to {shape}; supported: to flat features, or the input to a map")
+    return replace(tensor, map_shape=shape, flat=False)
 
 
 def _resolved(node: Node, target: list[int], source: Axes) -> Axes:
@@ -244,38 +118,45 @@ def _resolved(node: Node, target: list[int], source: Axes) -> Axes:
     return tuple(sizes)
 
 
-def _softmax(chain: Chain, node: Node, _: Operands) -> None:
+def _softmax(graph: GraphBuilder, node: Node, operands: Operands) -> Tensor:
+    tensor = data(node, operands)
     known = read_attributes(node, axis=1)
-    if not chain.flat or known["axis"] not in (1, -1):
-        shape = chain.tensor_shape
-        raise node.error(f"attribute axis is {known['axis']} over {shape}; supported: 1 over flat features")
-    chain.ended_by = node.name
-    chain.notices.append(f"node '{node.name}' ({node.op}) is dropped: the outputs are the logits before it")
+    if not tensor.flat or known["axis"] not in (1, -1):
+        raise node.error(f"attribute axis is {known['axis']} over {tensor.shape}; supported: 1 over flat features")
+    graph.notices.append(f"node '{node.name}' ({node.op}) is dropped: the outputs are the logits before it")
+    return replace(tensor, ended_by=node.name)
 
 
-def _pass(_: Chain, node: Node, operands: Operands) -> None:
+def _pass(_: GraphBuilder, node: Node, operands: Operands) -> Tensor:
     """Identity, and Dropout outside of training."""
     known: dict[str, Any] = {"ratio": 0.5, "seed": 0} if node.op == "Dropout" else {}
     read_attributes(node, **known)
-    if len(operands) > 2 and operands[2] is not None and bool(operands[2]):
+    training = operands[2] if len(operands) > 2 else None
+    if isinstance(training, np.ndarray) and training.any():
         raise node.error("input training_mode is true; supported: false")
+    return data(node, operands)
 
 
-OPERATORS: dict[str, Callable[[Chain, Node, Operands], None]] = {
-    "Add": _add,
+OPERATORS: dict[str, Callable[[GraphBuilder, Node, Operands], Tensor]] = {
+    "Add": add,
     "AveragePool": _pool,
-    "BatchNormalization": _batch_normalization,
+    "BatchNormalization": batch_normalization,
     "Clip": _clip,
-    "Conv": _conv,
+    "Conv": conv,
     "Dropout": _pass,
     "Flatten": _flatten,
-    "Gemm": _gemm,
+    "Gemm": gemm,
     "GlobalAveragePool": _pool,
+    "GlobalLpPool": _pool,
     "Identity": _pass,
+    "LeakyRelu": _leaky_relu,
     "LogSoftmax": _softmax,
-    "MatMul": _matmul,
+    "LpPool": _pool,
+    "MatMul": matmul,
     "MaxPool": _pool,
     "Relu": _relu,
     "Reshape": _reshape,
+    "Sigmoid": _sigmoid,
     "Softmax": _softmax,
+    "Tanh": _tanh,
 }

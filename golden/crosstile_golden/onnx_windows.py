@@ -11,6 +11,9 @@ from .pool import check_pool
 
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 WINDOW_LISTS = ("dilations", "pads", "strides")
+KINDS = {
+    "MaxPool": "max", "AveragePool": "average", "GlobalAveragePool": "average", "LpPool": "sum", "GlobalLpPool": "sum",
+}
 
 
 def read_attributes(node: Node, **defaults: Any) -> dict[str, Any]:
@@ -87,17 +90,21 @@ def _same(size: Axes, kernel: Axes, stride: Axes, dilation: Axes, upper: bool) -
 
 
 def pool_geometry(node: Node, map_shape: Axes) -> PoolGeometry:
-    """Return the geometry of MaxPool, AveragePool or GlobalAveragePool over a (channels, *spatial) map.
+    """Return the geometry of a pool, one of `KINDS`, over a (channels, *spatial) map.
 
-    Raises `CrosstileError` for attributes without counterpart: ceil_mode, storage_order, dilations, indices
-    as a second output, padding that an average does not count, or windows of padding alone.
+    Raises `CrosstileError` for attributes without counterpart: ceil_mode, storage_order, dilations, a norm
+    but the first, indices as a second output, padding that an average does not count, or windows of padding
+    alone.
     """
-    if node.op == "GlobalAveragePool":
-        known = read_attributes(node) | {"auto_pad": "NOTSET", **dict.fromkeys(WINDOW_LISTS)}
+    if node.op.startswith("Global"):
+        own = {"p": 2} if node.op == "GlobalLpPool" else {}
+        known = read_attributes(node, **own) | {"auto_pad": "NOTSET", **dict.fromkeys(WINDOW_LISTS)}
         kernel = map_shape[1:]
     else:
         known = _pool_attributes(node)
         kernel = _entries(node, known, "kernel_shape", len(map_shape) - 1, 1)
+    if KINDS[node.op] == "sum":
+        check_value(node, known, "p", 1)
     fields = window_fields(node, known, kernel, map_shape)
     if set(fields["dilation"]) != {1}:
         raise node.error(f"attribute dilations is {list(fields['dilation'])}; supported: 1 in every entry")
@@ -105,7 +112,7 @@ def pool_geometry(node: Node, map_shape: Axes) -> PoolGeometry:
     if node.op == "AveragePool" and padded:
         check_value(node, known, "count_include_pad", 1)
     try:
-        geometry = PoolGeometry(**fields, kind="max" if node.op == "MaxPool" else "average")
+        geometry = PoolGeometry(**fields, kind=KINDS[node.op])
         check_pool(geometry, 0)
     except CrosstileError as error:
         raise node.error(str(error)) from error
@@ -113,13 +120,13 @@ def pool_geometry(node: Node, map_shape: Axes) -> PoolGeometry:
 
 
 def _pool_attributes(node: Node) -> dict[str, Any]:
-    own = {"storage_order": 0} if node.op == "MaxPool" else {"count_include_pad": 0}
+    own = {"max": {"storage_order": 0}, "average": {"count_include_pad": 0}, "sum": {"p": 2}}[KINDS[node.op]]
     lists = dict.fromkeys((*WINDOW_LISTS, "kernel_shape"))
     known = read_attributes(node, auto_pad="NOTSET", ceil_mode=0, **lists, **own)
     check_value(node, known, "ceil_mode", 0)
     if node.op == "MaxPool":
         check_value(node, known, "storage_order", 0)
-    else:
+    if node.op == "AveragePool":
         check_value(node, known, "count_include_pad", 0, 1)
     if known["kernel_shape"] is None:
         raise node.error("attribute kernel_shape is missing; supported: one entry per spatial axis")

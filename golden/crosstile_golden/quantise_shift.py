@@ -1,48 +1,27 @@
-"""The shift scheme: a float chain becomes an integer network whose requantisation needs no multiplier."""
+"""The shift scheme: a float graph becomes an integer network whose requantisation needs no multiplier."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import NONE, RELU
+from .activation import NONE, RELU, Activation
 from .errors import CrosstileError
-from .fixed_point import NEGLIGIBLE, Scale, quantise_convolution
-from .float_network import run_layer
+from .fixed_point import NEGLIGIBLE, quantise_convolution
+from .float_layers import Convolution, LeakyRelu, Pool, Reals, Sigmoid, Tanh
 from .frames import check_frames
-from .graph import Convolution, FloatGraph, Pool, Reals, Relu
-from .network import IntegerNetwork, Layer, PoolLayer
+from .graph import FloatGraph
+from .layers import Layer, PoolLayer
+from .network import IntegerNetwork, Sources
 from .numbers import NumberFormat
+from .scales import Rule, Scale, Tensor, choose_scales
+from .stages import Stage, merge
+from .tables import address_format, best_range, table
 
 WEIGHT_BITS = range(2, 17)
 ACTIVATION_BITS = range(4, 17)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer of the integer network to be: a convolution with the Relus after it, or a pool.
-
-    A Relu's maximum needs nothing more in integers: the scale comes from values that it holds down already,
-    and what exceeds the scale's range saturates.
-    """
-
-    layer: Convolution | Pool
-    relus: tuple[Relu, ...] = ()
-
-    @property
-    def relu(self) -> bool:
-        """The output cannot be negative."""
-        return bool(self.relus)
-
-    def run(self, tensor: Reals) -> Reals:
-        """Return the stage's output in float64."""
-        result = run_layer(self.layer, tensor)
-        for relu in self.relus:
-            result = relu.run(result)
-        return result
 
 
 def quantise_shift(
@@ -52,36 +31,37 @@ def quantise_shift(
 
     calibration      real frames, shape (frames, *graph.input_shape), typical of the use
     weight_bits      2 to 16, two's complement, symmetric: −(2^(p−1) − 1) to 2^(p−1) − 1
-    activation_bits  4 to 16; unsigned where nothing can be negative: after a Relu, and for an input whose
-                     calibration has no negative value
+    activation_bits  4 to 16; unsigned where nothing can be negative: after a Relu or a Sigmoid, and for an
+                     input whose calibration has no negative value
 
-    Pools keep the scale of their input; an average of `count` values shifts by k = ⌈log2 count⌉ and leaves
-    the factor count / 2^k to the scale, so that the next weights take it up.
+    Max pools keep the scale of their input; an average of `count` values shifts by k = ⌈log2 count⌉ and leaves
+    the factor count / 2^k to the scale, a sum leaves 2^−k, so that the next weights take it up. An Add becomes
+    the residual of one of the convolutions that it adds (`stages.merge`), aligned by a shift, since tensors that
+    meet share a mantissa (`scales.choose_scales`). A leaky slope is a shift; Tanh and Sigmoid are tables of
+    2^activation_bits values, 2^12 at most (`tables`).
 
-    Raises `CrosstileError` for bits out of range, calibration frames that do not fit the model, a Relu that
-    no convolution can take in, and layers that no calibration frame reaches.
+    Raises `CrosstileError` for bits out of range, calibration frames that do not fit the model, an activation
+    or Add that no convolution can take in, and layers that no calibration frame reaches.
     """
     check_bits("weight_bits", weight_bits, WEIGHT_BITS)
     check_bits("activation_bits", activation_bits, ACTIVATION_BITS)
     frames = check_frames(calibration, graph.input_shape, "calibration array")
-    tensor = frames.reshape(len(frames), *graph.frame_shape)
-    number_format = NumberFormat(activation_bits, signed=bool(tensor.min() < 0))
-    scale = _scale(tensor, number_format, "calibration array")
-    network_input = (number_format, scale.value)
-    layers: list[Layer] = []
-    for stage in merge_relus(graph, not number_format.signed):
-        tensor = stage.run(tensor)
-        if isinstance(stage.layer, Pool):
-            layer, scale = _quantise_pool(stage.layer, number_format, scale)
-            layers.append(layer)
-            continue
-        read, number_format = number_format, NumberFormat(activation_bits, signed=not stage.relu)
-        before, scale = scale, _scale(tensor, number_format, f"output of layer '{stage.layer.name}'")
-        formats = (read, number_format)
-        activation = RELU if stage.relu else NONE
-        layers.append(quantise_convolution(stage.layer, activation, weight_bits, (before, scale), formats))
+    tensors = {"": frames.reshape(len(frames), *graph.frame_shape)}
+    formats = {"": NumberFormat(activation_bits, signed=bool(frames.min() < 0))}
+    rules = {("output", ""): Rule(_limit(frames, formats[""], "calibration array"))}
+    stages = merge(graph, formats[""].signed)
+    for stage in stages:
+        total, name = stage.total(tensors), stage.layer.name
+        tensors[name] = stage.activate(total)
+        signed = stage.negative if isinstance(stage.layer, Convolution) else formats[stage.main].signed
+        formats[name] = NumberFormat(activation_bits, signed)
+        rules |= _rules(stage, total, tensors[name], formats[name])
+    scales = choose_scales(rules)
     return IntegerNetwork(
-        graph.name, graph.input_shape, *network_input, tuple(layers), scale.value, graph.output_shape, "shift"
+        graph.name, graph.input_shape, formats[""], scales["output", ""].value,
+        tuple(_quantise(stage, formats, scales, weight_bits) for stage in stages),
+        scales["output", stages[-1].layer.name].value, graph.output_shape, "shift",
+        tuple(Sources(stage.main, stage.residual) for stage in stages),
     )
 
 
@@ -91,58 +71,68 @@ def check_bits(name: str, value: int, legal: range) -> None:
         raise CrosstileError(f"{name} must be from {legal[0]} to {legal[-1]}, not {value}")
 
 
-def merge_relus(graph: FloatGraph, input_unsigned: bool) -> list[Stage]:
-    """Return the chain's convolutions and pools, each Relu taken into the convolution that it follows.
-
-    A Relu behind max pools moves before them, which changes nothing; one that reads nothing negative is
-    dropped. Raises `CrosstileError` for any other.
-    """
-    stages: list[Stage] = []
-    negative = not input_unsigned
-    for layer in graph.layers:
-        if not isinstance(layer, Relu):
-            stages.append(Stage(layer))
-            negative = negative or isinstance(layer, Convolution)
-        elif negative or layer.maximum is not None:
-            position = _convolution_before(stages, layer)
-            stages[position] = replace(stages[position], relus=(*stages[position].relus, layer))
-            negative = False
-    return stages
-
-
-def _convolution_before(stages: list[Stage], relu: Relu) -> int:
-    position = len(stages) - 1
-    while position >= 0 and _is_max_pool(stages[position].layer):
-        position -= 1
-    if position < 0 or isinstance(stages[position].layer, Pool):
-        source = "an average pool" if position >= 0 else "the model's input"
-        what = "Relu" if relu.maximum is None else "Clip"
-        why = ", which may be negative" if relu.maximum is None else ""
-        raise CrosstileError(
-            f"node '{relu.name}' ({what}): reads {source}{why}; supported: after a "
-            "convolution or fully connected layer, also with max pools between"
-        )
-    return position
-
-
-def _is_max_pool(layer: Convolution | Pool) -> bool:
-    return isinstance(layer, Pool) and layer.geometry.kind == "max"
-
-
-def _scale(tensor: Reals, number_format: NumberFormat, what: str) -> Scale:
-    """Return the scale from the tensor's statistics: max|v| (US 12014273, step S104)."""
+def _limit(tensor: Reals, number_format: NumberFormat, what: str) -> float:
+    """Return the greatest scale from the tensor's statistics: max|v| (US 12014273, step S104)."""
     largest = float(np.abs(tensor).max())
     if largest <= NEGLIGIBLE:
         raise CrosstileError(f"{what} is 0 everywhere and gives no scale; use other calibration frames")
     if not largest < 1 / NEGLIGIBLE:
         raise CrosstileError(f"{what} reaches {largest}, too much for a scale; check the model's weights")
-    return Scale.for_largest(largest, number_format)
+    return Scale.for_largest(largest, number_format).value
 
 
-def _quantise_pool(pool: Pool, number_format: NumberFormat, scale: Scale) -> tuple[PoolLayer, Scale]:
-    if _is_max_pool(pool):
-        return PoolLayer(pool.name, pool.geometry, 0, number_format), scale
-    count = prod(pool.geometry.kernel)
-    shift = (count - 1).bit_length()
-    carried = Scale.of(scale.value * count / (1 << shift))
-    return PoolLayer(pool.name, pool.geometry, shift, number_format), carried
+def _rules(stage: Stage, total: Reals, output: Reals, number_format: NumberFormat) -> dict[Tensor, Rule]:
+    """Return where the scales of a stage's sum and output come from, given both on the calibration."""
+    name, main = stage.layer.name, ("output", stage.main)
+    if isinstance(stage.layer, Pool):
+        return {("output", name): Rule(None, main, _pool_factor(stage.layer))}
+    joins = None if stage.residual is None else ("output", stage.residual)
+    what = f"output of layer '{name}'"
+    if not _has_table(stage):
+        sums = Rule(_limit(output, number_format, what), joins)
+        return {("sum", name): sums, ("output", name): Rule(None, ("sum", name))}
+    address = address_format(number_format.bits)
+    _limit(total, address, what)
+    reach = best_range(stage.activate, total, address)
+    whole = Scale.for_largest(1.0, number_format).value  # what tables hold reaches 1
+    return {("sum", name): Rule(Scale.for_largest(reach, address).value, joins), ("output", name): Rule(whole)}
+
+
+def _has_table(stage: Stage) -> bool:
+    return any(isinstance(activation, Tanh | Sigmoid) for activation in stage.activations)
+
+
+def _quantise(
+    stage: Stage, formats: dict[str, NumberFormat], scales: dict[Tensor, Scale], weight_bits: int
+) -> Layer:
+    """Return the stage in integers."""
+    layer, name, read = stage.layer, stage.layer.name, formats[stage.main]
+    if isinstance(layer, Pool):
+        return PoolLayer(name, layer.geometry, _pool_shift(layer), read)
+    residual = None
+    if stage.residual is not None:
+        residual = formats[stage.residual], scales["output", stage.residual]
+    before, sums, output = scales["output", stage.main], scales["sum", name], scales["output", name]
+    activation = _activation(stage, formats[name], (sums.value, output.value))
+    return quantise_convolution(layer, activation, weight_bits, (before, sums), (read, formats[name]), residual)
+
+
+def _activation(stage: Stage, number_format: NumberFormat, scales: tuple[float, float]) -> Activation:
+    """Return the stage's activations as one of integers."""
+    if not stage.activations:
+        return NONE
+    if _has_table(stage):
+        return table(stage.activate, address_format(number_format.bits), scales, number_format)
+    first = stage.activations[0]
+    return Activation("leaky", slope_shift=first.slope_shift) if isinstance(first, LeakyRelu) else RELU
+
+
+def _pool_shift(pool: Pool) -> int:
+    """Return the shift that keeps the input's format: ⌈log2 count⌉ of a sum or average, 0 of a maximum."""
+    return 0 if pool.geometry.kind == "max" else (prod(pool.geometry.kernel) - 1).bit_length()
+
+
+def _pool_factor(pool: Pool) -> float:
+    """Return what the shift leaves to the scale: count / 2^k of an average, 2^−k of a sum."""
+    count = prod(pool.geometry.kernel) if pool.geometry.kind == "average" else 1
+    return count / (1 << _pool_shift(pool))

@@ -28,7 +28,7 @@ def requantise(
     biased = accumulator + bias.reshape(per_filter)
     if residual is not None:
         values, align = residual
-        check_shift(align)
+        check_shift(align, "align")
         lift = np.maximum(-align, 0)  # finer units, in which the residual is whole
         _check_left_shift(biased, -lift)
         _check_left_shift(values, -np.maximum(align, 0))
@@ -38,11 +38,11 @@ def requantise(
     return activation.run(round_shift(biased, shift.reshape(per_filter)), output_format)
 
 
-def check_shift(shift: Integers) -> None:
-    """Raise `CrosstileError` unless every shift is from −62 to 62."""
+def check_shift(shift: Integers, what: str = "shift") -> None:
+    """Raise `CrosstileError` that names `what` unless every shift is from −62 to 62."""
     outside = shift[np.abs(shift) > 62]
     if outside.size:
-        raise CrosstileError(f"shift must be from -62 to 62, not {outside[0]}")
+        raise CrosstileError(f"{what} must be from -62 to 62, not {outside[0]}")
 
 
 def _check_left_shift(biased: Integers, shift: Integers) -> None:

@@ -1,5 +1,8 @@
 """The top level: a network's stages between two AXI4-Stream ports."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -7,61 +10,100 @@ from crosstile_golden.numbers import NumberFormat
 
 from .crosspoint import CrosspointEngine
 from .crosspoint_plan import CrosspointPlan
-from .network_plan import JOIN_DEPTH, Link, NetworkPlan, StagePlan, input_format, lanes_in, lanes_out, output_format
+from .line_buffer import LineBuffer
+from .line_buffer_plan import LineBufferPlan
+from .network_plan import NetworkPlan
 from .pool import Pool
-from .streams import Join, Split, beat_layout
+from .pool_plan import PoolPlan
+from .pulse import PulseLink
+from .pulse_plan import PulsePlan
+from .stages import INPUT, BlockPlan, Source, StreamPlan
+from .streams import Fork, Join, Split, beat_layout
+from .weight_port import WeightPort
 
 INPUT_DEPTH = 3  # the least that passes a beat per cycle
 
 
 def lane_bits(number_format: NumberFormat) -> int:
-    """Return the bits of one channel in TDATA: whole bytes, so that a beat is an array of integers in memory."""
-    return -(-number_format.bits // 8) * 8
+    """Return the bits of one channel in TDATA, 8, 16 or 32, so that a beat is an array of integers in memory."""
+    return next(bits for bits in (8, 16, 32) if number_format.bits <= bits)
 
 
 class Accelerator(wiring.Component):
     """A network as an AXI4-Stream peripheral: a frame in, its result out, frame after frame.
 
-    Each channel takes 8 or 16 bits of TDATA, sign- or zero-extended, the first channel in the least
+    Each channel takes 8, 16 or 32 bits of TDATA, sign- or zero-extended, the first channel in the least
     significant bits; beats come in the order row, column, channel group. `m_axis_tlast` marks the last beat
     of a result. `frame_error` rises, and stays until reset, where `s_axis_tlast` is not on the last beat of
-    a frame; the data are not affected. `rst` is synchronous and active high; it may come at any time.
+    a frame; the data are not affected. Where weights are loadable, `s_axil_*` is an AXI4-Lite port to write
+    them through, see `WeightPort`. `rst` is synchronous and active high; it may come at any time.
 
     Timing: see `NetworkPlan.timing`.
     """
 
     def __init__(self, plan: NetworkPlan):
         self.plan = plan
-        first, last = plan.stages[0], plan.stages[-1]
-        self.input_bits = lanes_in(first) * lane_bits(input_format(first))
-        self.output_bits = lanes_out(last) * lane_bits(output_format(last))
+        self._weight_port = WeightPort(plan.load_map) if plan.load_map is not None else None
+        self.input_bits = plan.lanes_in * lane_bits(plan.input_format)
+        self.output_bits = plan.lanes_out * lane_bits(plan.output_format)
         super().__init__({
             "s_axis_tdata": In(self.input_bits), "s_axis_tvalid": In(1), "s_axis_tlast": In(1),
             "s_axis_tready": Out(1),
             "m_axis_tdata": Out(self.output_bits), "m_axis_tvalid": Out(1), "m_axis_tlast": Out(1),
             "m_axis_tready": In(1),
-            "frame_error": Out(1),
+            "frame_error": Out(1), **self._weight_ports(),
         })
+
+    def _weight_ports(self) -> dict[str, Any]:
+        members = self._weight_port.signature.members if self._weight_port else {}
+        return {name: members[name] for name in members if name.startswith("s_axil")}
 
     def elaborate(self, _platform: object) -> Module:
         """Return the stages, joined."""
         m = Module()
-        plan = self.plan
-        source = self._input(m)
-        for index, (stage, depth) in enumerate(zip(plan.stages, plan.depths, strict=True)):
-            block = _stage(stage, depth)
+        queues = {Source(INPUT): self._input(m)}
+        loads = self._loads(m)
+        for index, (stage, depths) in enumerate(zip(self.plan.stages, self.plan.depths, strict=True)):
+            block = _block(stage.plan, depths)
             m.submodules[f"stage_{index}"] = block
-            wiring.connect(m, source, block.input)
-            source = block.output
-            if index < len(plan.links):
-                source = _adapt(m, index, source, plan.links[index], output_format(stage))
-        self._output(m, source)
+            if isinstance(stage.plan, CrosspointPlan) and stage.plan.loadable:
+                wiring.connect(m, next(loads), block.load_weights)
+                wiring.connect(m, next(loads), block.load_constants)
+            self._feed(m, f"split_{index}", queues[stage.main], block.input, stage.main, stage.plan.lanes_in)
+            if stage.residual is not None:
+                source = queues[stage.residual]
+                self._feed(m, f"split_residual_{index}", source, block.residual, stage.residual, stage.plan.lanes_out)
+            outputs = block.outputs if isinstance(block, Fork) else [block.output]
+            queues |= {Source(index, queue): output for queue, output in enumerate(outputs)}
+        self._output(m, queues[Source(len(self.plan.stages) - 1)])
         return m
+
+    def _loads(self, m: Module) -> Iterator[Any]:
+        """Return the load buses of weights and constants, engine by engine, from the weight port."""
+        port = self._weight_port
+        if port is None:
+            return iter(())
+        m.submodules.weight_port = port
+        for name, member in self._weight_ports().items():
+            inner, outer = getattr(port, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return (getattr(port, f"load_{index}") for index in range(len(port.load_map.regions)))
+
+    def _feed(
+        self, m: Module, name: str, queue: stream.Interface, target: stream.Interface, source: Source, lanes: int
+    ) -> None:
+        """Join a queue to an input, beat by beat or in parts."""
+        if self.plan.split_of(source, lanes) > 1:
+            number_format = self.plan.format_of(source)
+            split = Split(number_format, self.plan.lanes_of(source), lanes)
+            m.submodules[name] = split
+            wiring.connect(m, queue, split.input)
+            queue = split.output
+        wiring.connect(m, queue, target)
 
     def _input(self, m: Module) -> stream.Interface:
         """Return the input as a stream of beats, behind registers."""
-        first = self.plan.stages[0]
-        number_format, lanes = input_format(first), lanes_in(first)
+        number_format, lanes = self.plan.input_format, self.plan.lanes_in
         beats = stream.Signature(beat_layout(number_format, lanes)).create(path=("source",))
         m.submodules.input = queue = fifo.SyncFIFOBuffered(width=number_format.bits * lanes, depth=INPUT_DEPTH)
         step = lane_bits(number_format)
@@ -83,11 +125,10 @@ class Accelerator(wiring.Component):
 
     def _output(self, m: Module, source: stream.Interface) -> None:
         """Drive the output port from the last stage's queue."""
-        last = self.plan.stages[-1]
-        number_format, step = output_format(last), lane_bits(output_format(last))
+        number_format, step = self.plan.output_format, lane_bits(self.plan.output_format)
         lanes = [
             Cat(Value.cast(source.p[lane]), (source.p[lane][-1] & number_format.signed).replicate(step))[:step]
-            for lane in range(lanes_out(last))
+            for lane in range(self.plan.lanes_out)
         ]
         m.d.comb += [
             self.m_axis_tdata.eq(Cat(*lanes)),
@@ -98,26 +139,16 @@ class Accelerator(wiring.Component):
         m.d.comb += self.m_axis_tlast.eq(_last_of(m, self.plan.beats_out, left, "output_beat"))
 
 
-def _stage(plan: StagePlan, depth: int) -> CrosspointEngine | Pool:
-    """Return the block that runs a stage."""
-    return CrosspointEngine(plan, depth) if isinstance(plan, CrosspointPlan) else Pool(plan, depth)
-
-
-def _adapt(
-    m: Module, index: int, source: stream.Interface, link: Link, number_format: NumberFormat
-) -> stream.Interface:
-    """Return the stream with the lanes that the next stage takes."""
-    if link.split > 1:
-        split = Split(number_format, link.before, link.between)
-        m.submodules[f"split_{index}"] = split
-        wiring.connect(m, source, split.input)
-        source = split.output
-    if link.join > 1:
-        join = Join(number_format, link.between, link.after, JOIN_DEPTH)
-        m.submodules[f"join_{index}"] = join
-        wiring.connect(m, source, join.input)
-        source = join.output
-    return source
+def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
+    """Return the block that runs a stage, with queues of these depths."""
+    if isinstance(plan, StreamPlan):
+        if len(depths) > 1:
+            return Fork(beat_layout(plan.number_format, plan.lanes), depths)
+        return Join(plan.number_format, plan.lanes_in, plan.lanes_out, depths[0])
+    blocks: dict[type, Any] = {
+        CrosspointPlan: CrosspointEngine, PoolPlan: Pool, LineBufferPlan: LineBuffer, PulsePlan: PulseLink,
+    }
+    return blocks[type(plan)](plan, depths[0])
 
 
 def _last_of(m: Module, beats: int, step: Value, name: str) -> Value:

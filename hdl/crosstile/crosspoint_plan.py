@@ -10,14 +10,16 @@ from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import Integers, NumberFormat, signed_bits_for
 from numpy.typing import NDArray
 
-from .crosspoint_program import ColumnStep, RowStep, column_steps, row_steps
+from .crosspoint_program import ColumnStep, ModeWord, RowStep, column_steps, mode_words, row_steps
 from .fold import Fold, PlaneGeometry, banks_needed, legal_folds
+from .requantise_plan import RequantisePlan, requantise_cycles
 from .timing import Operations
 
 OPERAND_CYCLES = 4   # issue -> window memory -> operand -> multiplier's input -> product
 ACCUMULATE_CYCLES = 1
-REQUANTISE_CYCLES = 3
+STEERING_CYCLES = 2  # the output controller before the integrators, and the choice of those complete behind them
 TURNAROUND = 5       # least distance from a pass's last operation to the next read of the same integrator
+STEERINGS = ("chain", "computed", "stored", "external")
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class CrosspointPlan:
     steering  how sums of kernel rows together meet their integrators: "chain", or through an output controller
               whose mode word is "computed", "stored" or "external" (US 2020/0117986 [0068])
     loadable  weights, bias and shifts are written at run time: every width allows for any of them
+    frames    frames of the layer in a frame of the network: the slices of a volume
+    rows_at_once  output rows that leave together, in beats of (row, filter): those complete wait in integrators for
+              the last (001 [0073]). More than 1 needs a chain; rows that do not fill a beat never leave
     """
 
     layer: ConvolutionLayer
     fold: Fold
     steering: str = "chain"
     loadable: bool = False
+    frames: int = 1
+    rows_at_once: int = 1
 
     def __post_init__(self) -> None:
         if self.fold not in legal_folds(self.plane):
@@ -53,6 +60,28 @@ class CrosspointPlan:
                 f"dilation 1) {self.plane.kernel_height}, kernel_columns 1 or {self.plane.kernel_width}, channels "
                 f"a divisor of {self.plane.group_channels}, filters a divisor of {self.plane.group_filters}, groups "
                 f"a divisor of {self.plane.groups} with all channels and filters of a group"
+            )
+        self._check_steering()
+        self._check_rows_at_once()
+        if self.loadable:
+            assert self.requantise  # raises for constants that are not legal
+
+    def _check_rows_at_once(self) -> None:
+        chained = self.rows_together and self.steering == "chain" and self.layer.residual is None
+        if not 1 <= self.rows_at_once <= (self.plane.out_height if chained else 1):
+            raise CrosstileError(
+                f"layer {self.layer.name}: rows_at_once must be 1, or up to {self.plane.out_height} with kernel rows "
+                f"together in a chain and no residual, not {self.rows_at_once}"
+            )
+
+    def _check_steering(self) -> None:
+        name, steering = f"layer {self.layer.name}: steering", self.steering
+        if steering not in STEERINGS:
+            raise CrosstileError(f"{name} must be one of {', '.join(STEERINGS)}, not {steering!r}")
+        if steering != "chain" and not self.rows_together:
+            raise CrosstileError(
+                f"{name} {steering!r} needs more than one kernel row together (stride and dilation 1), not fold "
+                f"{self.fold}; use 'chain'"
             )
 
     @cached_property
@@ -69,8 +98,8 @@ class CrosspointPlan:
 
     @property
     def lanes_out(self) -> int:
-        """Channels per beat sent."""
-        return self.fold.lanes_out
+        """Channels per beat sent, of each row at once."""
+        return self.fold.lanes_out * self.rows_at_once
 
     @property
     def input_format(self) -> NumberFormat:
@@ -86,7 +115,7 @@ class CrosspointPlan:
 
     @property
     def rows_together(self) -> bool:
-        """All kernel rows are computed at once, in a chain of integrators."""
+        """All kernel rows are computed at once, and their sums steered to as many output rows."""
         return self.fold.kernel_rows > 1
 
     @property
@@ -144,7 +173,17 @@ class CrosspointPlan:
     @cached_property
     def row_steps(self) -> tuple[RowStep, ...]:
         """The stored mode program: one word per activation row, then per row of padding that completes outputs."""
-        return row_steps(self.plane, self.rows_together, self.banks)
+        return row_steps(self.plane, self.rows_together, self.banks, self.rows_at_once)
+
+    @cached_property
+    def mode_words(self) -> tuple[ModeWord, ...]:
+        """The output controller's word for each time-step, which is a row of `row_steps`; kernel rows together."""
+        return mode_words(self.plane, self.banks)
+
+    @property
+    def steered(self) -> bool:
+        """Sums reach their integrators through an output controller."""
+        return self.steering != "chain"
 
     @cached_property
     def column_steps(self) -> tuple[ColumnStep, ...]:
@@ -166,7 +205,12 @@ class CrosspointPlan:
 
     @cached_property
     def operations(self) -> Operations:
-        """One frame, cycle by cycle: which operations take a beat in, and which send one out."""
+        """A frame of the network, cycle by cycle: which operations take a beat in, and which send one out."""
+        return self.frame_operations.repeated(self.frames)
+
+    @cached_property
+    def frame_operations(self) -> Operations:
+        """The operations of one frame of the layer."""
         takes: list[NDArray[np.bool_]] = []
         sends: list[NDArray[np.bool_]] = []
         cache: dict[tuple[bool, int, bool], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
@@ -202,7 +246,7 @@ class CrosspointPlan:
     @property
     def cycles_per_frame(self) -> int:
         """Cycles from a frame's first operation to the next frame's, when never kept waiting."""
-        return self.operations.cycles
+        return self.frames * self.frame_operations.cycles
 
     @property
     def tree_levels(self) -> int:
@@ -212,12 +256,22 @@ class CrosspointPlan:
     @property
     def pipeline_cycles(self) -> int:
         """Cycles from the operation that completes an output to its beat entering the queue."""
-        return OPERAND_CYCLES + self.tree_levels + ACCUMULATE_CYCLES + REQUANTISE_CYCLES
+        return OPERAND_CYCLES + self.tree_levels + self.integrate_cycles + self.requantise_cycles
+
+    @property
+    def integrate_cycles(self) -> int:
+        """Cycles from a pass's last column sums to its totals."""
+        return ACCUMULATE_CYCLES + (STEERING_CYCLES if self.steered else 0)
+
+    @property
+    def requantise_cycles(self) -> int:
+        """Cycles from totals to their beat: 3; a residual, a leaky activation, loading take 1 more, a table 2."""
+        return requantise_cycles(self.layer, self.loadable)
 
     @property
     def utilisation(self) -> float:
         """Share of multiplier-cycles that are multiply-accumulates of the layer, padding counted as work."""
-        return self.plane.macs / (self.fold.multipliers * self.cycles_per_frame)
+        return self.frames * self.plane.macs / (self.fold.multipliers * self.cycles_per_frame)
 
     # Weights and widths
 
@@ -266,13 +320,15 @@ class CrosspointPlan:
         """Width of the integrator of each kernel row computed together (one entry if rows run in turn).
 
         Entry i holds Σ over kernel rows 0..i; the last entry is the whole sum. Proved from the weights:
-        Σ min(w·x) to Σ max(w·x), the worst filter's.
+        Σ min(w·x) to Σ max(w·x), the worst filter's. Behind an output controller there is an entry per bank,
+        and each holds the whole sum in its turn.
         """
         low, high = (bound.sum(axis=(1, 3)) for bound in self._bounds(self.weight_fcij))
         if not self.rows_together:
             low, high = low.sum(axis=1, keepdims=True), high.sum(axis=1, keepdims=True)
         prefix_low, prefix_high = low.cumsum(axis=1).min(axis=0), high.cumsum(axis=1).max(axis=0)
-        return tuple(signed_bits_for(int(a), int(b)) for a, b in zip(prefix_low, prefix_high, strict=True))
+        bits = tuple(signed_bits_for(int(a), int(b)) for a, b in zip(prefix_low, prefix_high, strict=True))
+        return bits[-1:] * self.banks if self.steered else bits
 
     @property
     def total_range(self) -> tuple[Integers, Integers]:
@@ -280,9 +336,16 @@ class CrosspointPlan:
         low, high = self._bounds(self.weight_fcij)
         return low.sum(axis=(1, 2, 3)), high.sum(axis=(1, 2, 3))
 
+    @cached_property
+    def requantise(self) -> RequantisePlan:
+        """Constants and widths from whole sums to activations."""
+        return RequantisePlan(self.layer, self.total_range, self.loadable)
+
     @property
     def accumulator_bits(self) -> int:
         """Width of the widest accumulator, bias included."""
+        if self.loadable:
+            return self.requantise.summed_bits
         low, high = self.total_range
         low, high = low + self.layer.bias, high + self.layer.bias
         return max(self.integrator_bits[-1], signed_bits_for(int(low.min()), int(high.max())))
@@ -296,10 +359,12 @@ class CrosspointPlan:
 
     @property
     def integrator_memory_bits(self) -> int:
-        """Bits of integrators: k − 1 kept rows together, or all banks in turn, × output columns × filters."""
+        """Bits of integrators: all banks, or a chain's k − 1 and the rows that wait, × output columns × filters."""
         if not self.banks:
             return 0
-        kept = sum(self.integrator_bits[:-1]) if self.rows_together else self.banks * self.integrator_bits[0]
+        chain = self.rows_together and not self.steered
+        waiting = (self.rows_at_once - 1) * self.integrator_bits[-1]
+        kept = sum(self.integrator_bits[:-1]) + waiting if chain else self.banks * self.integrator_bits[0]
         return kept * self.plane.out_width * self.plane.out_channels
 
     @property

@@ -44,7 +44,8 @@ class CrosspointSequencer(wiring.Component):
     (y + padding − i) mod banks for stride 1 ([0064]).
 
     Members: `input_valid` and `take`, the handshake of the activation stream; `credit` and `reserve`, the
-    places of the output queue; `operation`, see `operation_layout`.
+    places of the output queue; `operation`, see `operation_layout`; `time_step`, high with the last operation of
+    each activation row, rows of padding that complete outputs included: a time-step of [0066] ends.
     Timing: an operation per cycle unless `take` waits for `input_valid` or `reserve` for `credit`.
     """
 
@@ -52,12 +53,13 @@ class CrosspointSequencer(wiring.Component):
     take: Signal
     credit: Signal
     reserve: Signal
+    time_step: Signal
 
     def __init__(self, plan: CrosspointPlan):
         self.plan = plan
         super().__init__({
             "input_valid": In(1), "take": Out(1), "credit": In(1), "reserve": Out(1),
-            "operation": Out(operation_layout(plan)),
+            "time_step": Out(1), "operation": Out(operation_layout(plan)),
         })
 
     def _row_program(self) -> Program:
@@ -124,7 +126,8 @@ class CrosspointSequencer(wiring.Component):
             self.take.eq(intake & rows.ready & ~wait & (~(emit & pass_end) | self.credit)),
             go.eq(rows.ready & ~wait & (~intake | self.input_valid) & (~(emit & pass_end) | self.credit)),
             self.reserve.eq(go & emit & pass_end),
-            rows.advance.eq(go & row_end),
+            self.time_step.eq(go & row_end),
+            rows.advance.eq(self.time_step),
             columns.advance.eq(go & pixel_end & ~flush),
         ]
         operation = self.operation
@@ -254,7 +257,8 @@ class CrosspointSequencer(wiring.Component):
                 m.d.comb += operation.slots[lane].eq(slot)
             return
         slot = Signal(range(span), name="slot", init=1 % span)
-        oldest = Mux(pixel >= span - 2, pixel + 2 - span, pixel + 2)  # of the next pixel's window
+        # Of the next pixel's window:
+        oldest = Mux(pixel >= span - 2, pixel + 2 - span, pixel + 2) if span > 2 else pixel
         with m.If(pixel_step):
             m.d.sync += slot.eq(oldest)
         with m.Elif(tap_step):

@@ -39,16 +39,16 @@ class PlaneGeometry:
     @staticmethod
     def of(geometry: ConvolutionGeometry, name: str) -> "PlaneGeometry":
         """Return the plane form of a layer; `name` is for the messages."""
+        if geometry.kernel == geometry.input_size and not any(geometry.padding_begin + geometry.padding_end):
+            positions = prod(geometry.kernel)
+            channels = geometry.groups, geometry.in_channels, geometry.out_channels
+            return PlaneGeometry(*channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1)
         if geometry.dimensions > 2:
             raise CrosstileError(
                 f"layer {name}: {geometry.dimensions} spatial axes; the crosspoint engine runs 1 or 2"
             )
         for axis in range(geometry.dimensions):
             _check_padding(geometry, axis, name)
-        if geometry.kernel == geometry.input_size and not any(geometry.padding_begin + geometry.padding_end):
-            positions = prod(geometry.kernel)
-            channels = geometry.groups, geometry.in_channels, geometry.out_channels
-            return PlaneGeometry(*channels, positions, 1, positions, 1, 1, 1, 1, 1, 0, 0, 1, 1)
         height, width = (1, *geometry.input_size)[-2:]
         kernel_height, kernel_width = (1, *geometry.kernel)[-2:]
         row_stride, column_stride = (1, *geometry.stride)[-2:]
@@ -70,17 +70,6 @@ class PlaneGeometry:
     def group_filters(self) -> int:
         """Filters that see the same input channels."""
         return self.out_channels // self.groups
-
-    @property
-    def useful_macs(self) -> int:
-        """Multiply-accumulates per frame whose tap is an activation, not padding."""
-        rows = taps_within(
-            self.height, self.out_height, self.kernel_height, self.row_stride, self.row_dilation, self.padding_top
-        )
-        columns = taps_within(
-            self.width, self.out_width, self.kernel_width, self.column_stride, self.column_dilation, self.padding_left
-        )
-        return self.group_channels * self.out_channels * rows * columns
 
     @property
     def macs(self) -> int:

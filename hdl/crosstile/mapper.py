@@ -1,76 +1,93 @@
 """Mapping: which fold each layer gets, and how deep each queue is."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import inf
 
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer
 
-from .crosspoint_plan import CrosspointPlan
-from .fold import PlaneGeometry, legal_folds
-from .network_plan import NetworkPlan, StagePlan, lanes_out, least_depth
-from .pool_plan import PoolPlan
+from .cost import estimated_cells
+from .layer_plan import ARCHITECTURES, ConvolutionPlan, LayerPlan, PoolingPlan, convolution_plans
+from .network_plan import Depths, NetworkPlan
+from .stages import Source
+from .timing import FRAMES_TO_SETTLE, DeadlockError, predict
 
 SLACK = 1.01  # a mapping this much slower than the fastest is taken when it is smaller
 DEPTH_LIMIT = 1024
 
 
-def estimated_cells(plan: CrosspointPlan) -> int:
-    """Return a rough count of logic cells, to choose between folds of nearly equal speed.
+@dataclass(frozen=True)
+class Options:
+    """What the user decides about every layer.
 
-    An adder per product at the width of a sum, an accumulator with its multiplexer per column, an adder,
-    a shifter and a clamp per filter, and the operands' registers and multiplexers.
+    architectures  those to choose from, see `ConvolutionPlan`
+    loadable       weights are written at run time
+    links          see `NetworkPlan`
+    pooling        "local", in the lanes of the stage before, or "after" sending, in those of the stage behind
+    rows_at_once   where a pool's windows lie side by side, all rows of a window leave the convolution before it at
+                   once, and the pool stores none (US 2020/0117986 [0073])
+    steering       of engines whose kernel rows run together: "chain", "computed" or "stored", see `CrosspointPlan`
     """
-    layer, fold = plan.layer, plan.fold
-    sum_bits = layer.weight_bits + layer.input_format.bits + plan.tree_levels
-    adders = plan.columns * (plan.products_per_column - 1) * sum_bits
-    accumulators = plan.columns * plan.accumulator_bits * (1 if plan.pass_cycles == 1 else 2)
-    lanes = fold.lanes_out * 4 * plan.accumulator_bits
-    operands = fold.kernel_columns * fold.lanes_in * layer.input_format.bits * 3
-    return adders + accumulators + lanes + operands
+
+    architectures: tuple[str, ...] = ARCHITECTURES
+    loadable: bool = False
+    links: str = "digits"
+    pooling: str = "local"
+    rows_at_once: bool = False
+    steering: str = "chain"
 
 
-def candidates(layer: ConvolutionLayer) -> list[CrosspointPlan]:
+DEFAULTS = Options()
+
+
+def candidates(layer: ConvolutionLayer, options: Options = DEFAULTS) -> list[ConvolutionPlan]:
     """Return the layer's plans that no other beats in cycles, multipliers and cells together."""
-    plans = [CrosspointPlan(layer, fold) for fold in legal_folds(PlaneGeometry.of(layer.geometry, layer.name))]
-    plans.sort(key=lambda plan: (plan.fold.multipliers, plan.cycles_per_frame, estimated_cells(plan)))
-    kept: list[CrosspointPlan] = []
+    plans = [_chosen(plan, options) for plan in convolution_plans(layer, options.architectures)]
+    plans.sort(key=lambda plan: (plan.multipliers, plan.cycles_per_frame, estimated_cells(plan)))
+    kept: list[ConvolutionPlan] = []
     for plan in plans:
         if not any(_as_good(other, plan) for other in kept):
             kept.append(plan)
     return kept
 
 
-def _as_good(a: CrosspointPlan, b: CrosspointPlan) -> bool:
+def _chosen(plan: ConvolutionPlan, options: Options) -> ConvolutionPlan:
+    steering = options.steering if plan.engine.rows_together else "chain"
+    return replace(plan, loadable=options.loadable, steering=steering)
+
+
+def _as_good(a: ConvolutionPlan, b: ConvolutionPlan) -> bool:
     return a.cycles_per_frame <= b.cycles_per_frame and estimated_cells(a) <= estimated_cells(b)
 
 
-def most_multipliers(options: Sequence[Sequence[CrosspointPlan]]) -> int:
+def most_multipliers(options: Sequence[Sequence[ConvolutionPlan]]) -> int:
     """Return the multipliers of the fastest plans, the fewest of these: more would not be used."""
     total = 0
     for plans in options:
         fastest = min(plan.cycles_per_frame for plan in plans)
-        total += min(plan.fold.multipliers for plan in plans if plan.cycles_per_frame == fastest)
+        total += min(plan.multipliers for plan in plans if plan.cycles_per_frame == fastest)
     return total
 
 
-def _within(plans: Sequence[CrosspointPlan], cycles: float) -> list[CrosspointPlan]:
+def _within(plans: Sequence[ConvolutionPlan], cycles: float) -> list[ConvolutionPlan]:
     return [plan for plan in plans if plan.cycles_per_frame <= cycles]
 
 
-def spread(options: Sequence[Sequence[CrosspointPlan]], multipliers: int) -> list[CrosspointPlan]:
+def spread(options: Sequence[Sequence[ConvolutionPlan]], multipliers: int) -> list[ConvolutionPlan]:
     """Return one plan per layer, so that the slowest is as fast as `multipliers` in all allow.
 
     Of plans that keep the pace (within 1 %), the fewest multipliers and then the fewest cells are taken.
     """
     paces = sorted({plan.cycles_per_frame for plans in options for plan in plans})
 
-    def chosen(pace: float) -> list[CrosspointPlan] | None:
+    def chosen(pace: float) -> list[ConvolutionPlan] | None:
         fitting = [_within(plans, pace) for plans in options]
         if not all(fitting):
             return None
-        picks = [min(plans, key=lambda p: (p.fold.multipliers, estimated_cells(p))) for plans in fitting]
-        return picks if sum(pick.fold.multipliers for pick in picks) <= multipliers else None
+        picks = [min(plans, key=lambda p: (p.multipliers, estimated_cells(p))) for plans in fitting]
+        return picks if sum(pick.multipliers for pick in picks) <= multipliers else None
 
     low, high = 0, len(paces) - 1
     while low < high:
@@ -82,7 +99,7 @@ def spread(options: Sequence[Sequence[CrosspointPlan]], multipliers: int) -> lis
     return chosen(paces[low] * SLACK) or chosen(paces[low]) or []
 
 
-def for_pace(options: Sequence[Sequence[CrosspointPlan]], cycles: int) -> list[CrosspointPlan]:
+def for_pace(options: Sequence[Sequence[ConvolutionPlan]], cycles: int) -> list[ConvolutionPlan]:
     """Return the fewest multipliers, then the fewest cells, with which every layer takes at most `cycles` a frame.
 
     Raises `CrosstileError` where a layer cannot be that fast.
@@ -96,21 +113,23 @@ def for_pace(options: Sequence[Sequence[CrosspointPlan]], cycles: int) -> list[C
                 f"layer {plans[0].layer.name} takes {fastest} cycles per frame at its fastest, more than the "
                 f"{cycles} that the frame rate and the clock allow"
             )
-        picks.append(min(fitting, key=lambda plan: (plan.fold.multipliers, estimated_cells(plan))))
+        picks.append(min(fitting, key=lambda plan: (plan.multipliers, estimated_cells(plan))))
     return picks
 
 
-def map_network(network: IntegerNetwork, multipliers: int | None, cycles: int | None = None) -> NetworkPlan:
+def map_network(
+    network: IntegerNetwork, multipliers: int | None, cycles: int | None = None, options: Options = DEFAULTS
+) -> NetworkPlan:
     """Return the fastest mapping onto `multipliers` multipliers, or the smallest that takes `cycles` a frame.
 
     With neither, as many multipliers as the layers have kernel columns. Raises `CrosstileError` for fewer
     multipliers than layers, more than the layers can use, or cycles that cannot be met.
     """
     convolutions = [layer for layer in network.layers if isinstance(layer, ConvolutionLayer)]
-    options = [candidates(layer) for layer in convolutions]
+    choices = [candidates(layer, options) for layer in convolutions]
     if cycles is not None:
-        return _with_stages(network, for_pace(options, cycles))
-    least, most = len(options), most_multipliers(options)
+        return _whole(network, for_pace(choices, cycles), options)
+    least, most = len(choices), most_multipliers(choices)
     budget = sum(layer.geometry.kernel[-1] for layer in convolutions) if multipliers is None else multipliers
     budget = min(budget, most) if multipliers is None else budget
     if not least <= budget <= most:
@@ -118,40 +137,127 @@ def map_network(network: IntegerNetwork, multipliers: int | None, cycles: int | 
             f"--multipliers must be from {least} to {most} for the {least} convolution layers of {network.name}, "
             f"not {budget}"
         )
-    return _with_stages(network, spread(options, budget))
+    return _whole(network, spread(choices, budget), options)
 
 
-def _with_stages(network: IntegerNetwork, convolutions: list[CrosspointPlan]) -> NetworkPlan:
+def _whole(network: IntegerNetwork, convolutions: list[ConvolutionPlan], options: Options) -> NetworkPlan:
     """Return the network's plan, pools and queues added."""
     picks = iter(convolutions)
-    stages: list[StagePlan] = []
-    for layer in network.layers:
+    plans: dict[str, LayerPlan] = {
+        layer.name: next(picks) for layer in network.layers if isinstance(layer, ConvolutionLayer)
+    }
+    order = network.layers if options.pooling == "local" else tuple(reversed(network.layers))
+    for layer in order:
         if isinstance(layer, PoolLayer):
-            lanes = lanes_out(stages[-1]) if stages else 1
-            stages.append(PoolPlan(layer, lanes))
-        else:
-            stages.append(next(picks))
-    return deepen(NetworkPlan(network, tuple(stages), tuple(least_depth(plan) for plan in stages)))
+            plans[layer.name] = PoolingPlan(layer, _pool_lanes(network, layer, plans, options.pooling))
+    if options.rows_at_once:
+        _join_rows(network, plans)
+    return deepen(NetworkPlan(network, tuple(plans[layer.name] for layer in network.layers), options.links))
+
+
+def _join_rows(network: IntegerNetwork, plans: dict[str, LayerPlan]) -> None:
+    """Let all rows of a pool's window leave at once, where the convolution before it can."""
+    readers = Counter(name for read in network.sources for name in (read.main, read.residual))
+    for layer, read in zip(network.layers, network.sources, strict=True):
+        before = plans.get(read.main)
+        if isinstance(layer, PoolLayer) and isinstance(before, ConvolutionPlan) and readers[read.main] == 1:
+            try:
+                rows = layer.geometry.kernel[-2] if layer.geometry.dimensions > 1 else 1
+                joined, pool = replace(before, rows_at_once=rows), PoolingPlan(layer, before.fold.lanes_out, rows)
+                assert joined.stages and pool.stages
+            except CrosstileError:
+                continue  # one row at a time, as everywhere else
+            plans[read.main], plans[layer.name] = joined, pool
+
+
+def _pool_lanes(network: IntegerNetwork, pool: PoolLayer, plans: dict[str, LayerPlan], pooling: str) -> int:
+    """Return the lanes of a pool: of the stage before it (1 behind the network's input), or of the stage behind."""
+    for layer, read in zip(network.layers, network.sources, strict=True):
+        if pooling == "local" and layer is pool:
+            return plans[read.main].stages[-1].lanes_out if read.main in plans else 1
+        if pooling == "after" and read.main == pool.name:
+            return plans[layer.name].stages[0].lanes_in
+    return _pool_lanes(network, pool, plans, "local") if pooling == "after" else 1
 
 
 def deepen(plan: NetworkPlan) -> NetworkPlan:
     """Return the plan with queues deep enough that no stage slows another, each no deeper than it must.
 
-    The timing model is exact, so a depth is tried by predicting, never by simulating hardware.
+    The timing model is exact, so a depth is tried by predicting, never by simulating hardware. A residual waits
+    for its sum in the queue it is read from, which is given what it holds at most.
     """
-    least, best = plan.depths, plan
-    while best.cycles_per_frame > plan.slowest and max(best.depths) < DEPTH_LIMIT:
-        deeper = replace(best, depths=tuple(2 * depth for depth in best.depths))
-        if deeper.cycles_per_frame >= best.cycles_per_frame and max(best.depths) > 4 * max(least):
+    least, slowest = plan.depths, plan.slowest
+    best, pace = _with_residuals(plan, least)
+    factor = 2
+    while pace > slowest and max(map(max, least)) * factor < 2 * DEPTH_LIMIT:
+        deeper, pace_now = _with_residuals(plan, tuple(tuple(factor * depth for depth in queues) for queues in least))
+        if pace_now >= pace and factor > 4:
             break
-        best = deeper
-    for index in range(len(least)):
-        for depth in _between(least[index], best.depths[index]):
-            shallower = replace(best, depths=(*best.depths[:index], depth, *best.depths[index + 1 :]))
-            if shallower.cycles_per_frame <= best.cycles_per_frame:
+        best, pace, factor = (deeper, pace_now, factor * 2) if pace_now < pace else (best, pace, factor * 2)
+    for index, queues in enumerate(least):
+        for depth in _between(queues[0], best[index][0]):
+            trial = (*best[:index], (depth,) * len(queues), *best[index + 1 :])
+            shallower, pace_now = _filled(plan, trial, _residuals(plan))
+            if pace_now <= pace:
                 best = shallower
                 break
-    return best
+    return replace(plan, depths=best)
+
+
+def _residuals(plan: NetworkPlan) -> list[Source]:
+    return [stage.residual for stage in plan.stages if stage.residual is not None]
+
+
+def _with_residuals(plan: NetworkPlan, depths: Depths) -> tuple[Depths, float]:
+    """Return the depths with queues in which beats wait for a sum as deep as they must, and the cycles per frame.
+
+    Where a residual's branch takes longer than the main one, beats of the main one wait too, behind the fork.
+    """
+    residuals = _residuals(plan)
+    best, pace = _filled(plan, depths, residuals)
+    if pace < inf:
+        return best, pace
+    stages = enumerate(plan.stages)
+    forks = [Source(index, queue) for index, stage in stages for queue in range(stage.queues) if stage.queues > 1]
+    best, pace = _filled(plan, depths, residuals + forks)
+    for source in forks:
+        best = _shrunk(plan, best, source, pace)
+    return _filled(plan, best, residuals)
+
+
+def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[Depths, float]:
+    """Return the depths with those of `waiting` what is held there at most, and the cycles per frame.
+
+    Infinite are the cycles of stages that wait for each other for ever.
+    """
+    for source in waiting:
+        depths = _with_depth(depths, source, 2 * plan.stages[source.stage].plan.operations.beats_out)
+    nodes = plan.nodes(depths)
+    try:
+        pace = predict(nodes, FRAMES_TO_SETTLE).interval
+    except DeadlockError:
+        return depths, inf
+    for source in waiting:
+        depths = _with_depth(depths, source, nodes[source.stage].outputs[source.queue].peak())
+    return depths, pace
+
+
+def _shrunk(plan: NetworkPlan, depths: Depths, source: Source, pace: float) -> Depths:
+    """Return the depths with the least of one queue that keeps the pace: deeper is never slower, so by halving."""
+    low, high = 1, depths[source.stage][source.queue]
+    while low < high:
+        middle = (low + high) // 2
+        if _filled(plan, _with_depth(depths, source, middle), [])[1] <= pace:
+            high = middle
+        else:
+            low = middle + 1
+    return _with_depth(depths, source, high)
+
+
+def _with_depth(depths: Depths, source: Source, depth: int) -> Depths:
+    queues = depths[source.stage]
+    changed = (*queues[: source.queue], depth, *queues[source.queue + 1 :])
+    return (*depths[: source.stage], changed, *depths[source.stage + 1 :])
 
 
 def _between(least: int, most: int) -> list[int]:

@@ -11,10 +11,25 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.numbers import Integers, signed_bits_for
 
 from .crosspoint_plan import CrosspointPlan
+from .load_bus import WORD_BITS, Contents, LoadedMemory, load_bus
 from .multiplier import Multiplier
 from .streams import beat_layout
 
 BLOCK_DEPTH, BLOCK_BITS = 8, 8192  # from these on, weights ask for block RAM
+
+
+def weight_contents(plan: CrosspointPlan) -> Contents:
+    """Return a loadable layer's weights: a row per address; in a word ⌊32 / weight bits⌋ weights, none cut.
+
+    Weights follow each other as in `CrosspointPlan.weight_words`: column, then product; the first in the least
+    significant bits.
+    """
+    bits, count = plan.layer.weight_bits, plan.fold.multipliers
+    starts = range(0, count, WORD_BITS // bits)
+    ends = [*starts[1:], count]
+    rows = plan.weight_words.reshape(-1, count)
+    words = (tuple(_pack(row[a:b], bits) for a, b in zip(starts, ends, strict=True)) for row in rows)
+    return Contents(tuple((b - a) * bits for a, b in zip(starts, ends, strict=True)), tuple(words))
 
 
 @dataclass(frozen=True)
@@ -61,22 +76,29 @@ class MultiplierArray(wiring.Component):
         sums[column] = Σ_product weight[address][column][product] · operands[product]
 
     Weights stay where they are, in a memory that the Verilog initialises; columns share the operands
-    (US 2020/0117986 [0061]). Widths follow from the weights themselves, address by address.
+    (US 2020/0117986 [0061]). Widths follow from the weights themselves, address by address, or, where the
+    plan is loadable, from the width of a weight.
 
     Members: `address` in the cycle of issue; `operands`, shape (kernel column, channel), two cycles later;
-    `sums`, one signed value per column, 4 + ⌈log2(products per column)⌉ cycles after issue.
+    `sums`, one signed value per column, 4 + ⌈log2(products per column)⌉ cycles after issue; `load`, where the
+    plan is loadable, see `load_bus` and `weight_contents`.
     """
+
+    load: wiring.PureInterface
 
     def __init__(self, plan: CrosspointPlan):
         self.plan = plan
         beat = beat_layout(plan.layer.input_format, plan.fold.lanes_in)
         low, high = (bound.sum(axis=2) for bound in plan.product_range)
         self.sum_bits = signed_bits_for(int(low.min()), int(high.max()))
-        super().__init__({
+        members = {
             "address": In(range(len(plan.weight_words))),
             "operands": In(data.ArrayLayout(beat, plan.fold.kernel_columns)),
             "sums": Out(data.ArrayLayout(signed(self.sum_bits), plan.columns)),
-        })
+        }
+        if plan.loadable:
+            members["load"] = In(load_bus(weight_contents(plan).address_bits))
+        super().__init__(members)
 
     def elaborate(self, _platform: object) -> Module:
         """Return the weight memory, the products and the adder trees."""
@@ -109,18 +131,33 @@ class MultiplierArray(wiring.Component):
     def _weights(self, m: Module) -> list[Value]:
         """Return the weights at the address, two cycles after it was given."""
         plan = self.plan
-        bits, words = plan.layer.weight_bits, plan.weight_words
-        count = plan.fold.multipliers
-        values = [_pack(word.ravel(), bits) for word in words]
+        bits, count, depth = plan.layer.weight_bits, plan.fold.multipliers, len(plan.weight_words)
         # One address drives them all: a large table in LUTs would spread it over the whole device.
-        large = len(values) >= BLOCK_DEPTH and bits * count * len(values) >= BLOCK_BITS
-        attributes = {"rom_style": "block"} if large else {}
-        m.submodules.weights = memory = Memory(shape=bits * count, depth=len(values), init=values, attrs=attributes)
-        read = memory.read_port(domain="sync")
-        register = Signal(bits * count, name="weight", reset_less=True)
-        m.d.comb += read.addr.eq(self.address)
-        m.d.sync += register.eq(read.data)
+        large = depth >= BLOCK_DEPTH and bits * count * depth >= BLOCK_BITS
+        stored = self._loaded(m, large) if plan.loadable else self._fixed(m, large)
+        register: Value = stored
+        if depth > 1 or not plan.loadable:
+            register = Signal(bits * count, name="weight", reset_less=True)
+            m.d.sync += register.eq(stored)
         return [register.word_select(index, bits).as_signed() for index in range(count)]
+
+    def _fixed(self, m: Module, large: bool) -> Value:
+        """Return the weights at the address from a memory that is never written, one cycle later."""
+        bits, words = self.plan.layer.weight_bits, self.plan.weight_words
+        values = [_pack(word.ravel(), bits) for word in words]
+        attributes = {"rom_style": "block"} if large else {}
+        width = bits * self.plan.fold.multipliers
+        m.submodules.weights = memory = Memory(shape=width, depth=len(values), init=values, attrs=attributes)
+        read = memory.read_port(domain="sync")
+        m.d.comb += read.addr.eq(self.address)
+        return read.data
+
+    def _loaded(self, m: Module, large: bool) -> Value:
+        """Return the weights at the address from a memory behind the load bus, one cycle later."""
+        m.submodules.weights = memory = LoadedMemory(weight_contents(self.plan), block=large)
+        wiring.connect(m, memory.load, wiring.flipped(self.load))
+        m.d.comb += memory.address.eq(self.address)
+        return memory.data
 
 
 def _pack(values: Integers, bits: int) -> int:

@@ -1,144 +1,151 @@
-"""A whole network, mapped: its stages in order, the queues between them, and their timing together."""
+"""A whole network, mapped: its stages, the queues between them, and their timing together."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import gcd
 
 import numpy as np
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 
-from .crosspoint_plan import CrosspointPlan
-from .pool_plan import PoolPlan
-from .streams import Join
-from .timing import Node, Operations, Timing, predict
+from .layer_plan import ConvolutionPlan, LayerPlan
+from .load_map import LoadMap
+from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
+from .timing import FRAMES_TO_SETTLE, Input, Node, Queue, Timing, predict
 
-StagePlan = CrosspointPlan | PoolPlan
 JOIN_DEPTH = 2
-FRAMES_TO_SETTLE = 12
+Depths = tuple[tuple[int, ...], ...]
 
 
-def lanes_in(plan: StagePlan) -> int:
-    """Return the channels per beat that a stage takes."""
-    return plan.fold.lanes_in if isinstance(plan, CrosspointPlan) else plan.lanes
-
-
-def lanes_out(plan: StagePlan) -> int:
-    """Return the channels per beat that a stage sends."""
-    return plan.fold.lanes_out if isinstance(plan, CrosspointPlan) else plan.lanes
-
-
-def output_format(plan: StagePlan) -> NumberFormat:
-    """Return the number format that a stage sends."""
-    return plan.layer.output_format if isinstance(plan, CrosspointPlan) else plan.layer.number_format
-
-
-def input_format(plan: StagePlan) -> NumberFormat:
-    """Return the number format that a stage takes."""
-    return plan.layer.input_format if isinstance(plan, CrosspointPlan) else plan.layer.number_format
-
-
-def pipeline_cycles(plan: StagePlan) -> int:
-    """Return the cycles from an operation that sends to its beat entering the queue."""
-    return plan.pipeline_cycles if isinstance(plan, CrosspointPlan) else plan.pipeline_cycles
-
-
-def least_depth(plan: StagePlan) -> int:
+def least_depth(plan: BlockPlan) -> int:
     """Return the queue places that keep a stage running at full rate into a consumer that never waits.
 
     A place is away from its reservation until the beat has crossed pipeline and queue: pipeline + 3 cycles.
     """
+    if isinstance(plan, StreamPlan) and plan.join > 1:
+        return JOIN_DEPTH
     sends = np.flatnonzero(plan.operations.sends)
     if len(sends) < 2:
         return 1
-    window = pipeline_cycles(plan) + 3
+    window = plan.pipeline_cycles + 3
     return int(np.max(np.searchsorted(sends, sends + window) - np.arange(len(sends))))
 
 
 @dataclass(frozen=True)
-class Link:
-    """How beats of `before` lanes become beats of `after` lanes: split to `between`, then joined."""
-
-    before: int
-    after: int
-
-    @property
-    def between(self) -> int:
-        """Lanes that both ends are whole multiples of."""
-        return gcd(self.before, self.after)
-
-    @property
-    def split(self) -> int:
-        """Parts that each incoming beat is taken in."""
-        return self.before // self.between
-
-    @property
-    def join(self) -> int:
-        """Parts that each outgoing beat is made of."""
-        return self.after // self.between
-
-
-@dataclass(frozen=True)
 class NetworkPlan:
-    """Stages in order and the depth of each one's output queue.
+    """How each layer runs, how layers are linked, and the depth of every stage's queues.
 
-    Raises `CrosstileError` where neighbours disagree on the number format.
+    layers   one plan per layer of the network
+    links    "digits", or "durations": between layers a value is the length of a pulse (US 2020/0117986 [0077])
+    depths   per stage, per queue it fills; left out, the least that keep each stage at its own full rate
+
+    Raises `CrosstileError` for numbers of plans or depths that do not match, or links of another kind.
     """
 
     network: IntegerNetwork
-    stages: tuple[StagePlan, ...]
-    depths: tuple[int, ...]
+    layers: tuple[LayerPlan, ...]
+    links: str = "digits"
+    depths: Depths = ()
 
     def __post_init__(self) -> None:
-        if not len(self.stages) == len(self.depths) == len(self.network.layers):
-            raise CrosstileError(
-                f"{len(self.network.layers)} layers need as many stages and queues, not {len(self.stages)} "
-                f"and {len(self.depths)}"
-            )
-        for before, after in zip(self.stages, self.stages[1:], strict=False):
-            if output_format(before) != input_format(after):
+        count = len(self.network.layers)
+        if len(self.layers) != count:
+            raise CrosstileError(f"{count} layers need as many plans, not {len(self.layers)}")
+        if self.links not in LINKS:
+            raise CrosstileError(f"links must be one of {', '.join(LINKS)}, not {self.links!r}")
+        for layer in self.layers:
+            if isinstance(layer, ConvolutionPlan) and layer.steering == "external":
                 raise CrosstileError(
-                    f"layer {after.layer.name} takes {input_format(after)}, but {before.layer.name} sends "
-                    f"{output_format(before)}"
+                    f"layer {layer.layer.name}: steering 'external' has no place in a network, where nobody drives its "
+                    "mode; generate the engine alone"
                 )
+        if not self.depths:
+            least = tuple((least_depth(stage.plan),) * stage.queues for stage in self.stages)
+            object.__setattr__(self, "depths", least)
+        if [len(queues) for queues in self.depths] != [stage.queues for stage in self.stages]:
+            raise CrosstileError(
+                f"{len(self.stages)} stages need a depth for each of their queues, not {self.depths}"
+            )
+
+    @cached_property
+    def _built(self) -> StageList:
+        return StageList(self.network, self.layers, self.links)
 
     @property
-    def links(self) -> tuple[Link, ...]:
-        """The links between neighbouring stages."""
-        pairs = zip(self.stages, self.stages[1:], strict=False)
-        return tuple(Link(lanes_out(before), lanes_in(after)) for before, after in pairs)
+    def stages(self) -> list[Stage]:
+        """The stages; each reads queues of earlier ones, and the last sends the result."""
+        return self._built.stages
+
+    @property
+    def lanes_in(self) -> int:
+        """Channels per beat at the input."""
+        return self._built.input_lanes
+
+    @property
+    def lanes_out(self) -> int:
+        """Channels per beat at the output."""
+        return self.stages[-1].plan.lanes_out
+
+    @property
+    def input_format(self) -> NumberFormat:
+        """Format of the activations at the input."""
+        return self.network.input_format
+
+    @property
+    def output_format(self) -> NumberFormat:
+        """Format of the activations at the output."""
+        return self.stages[-1].plan.output_format
 
     @property
     def multipliers(self) -> int:
         """Multipliers of all stages."""
-        return sum(plan.fold.multipliers for plan in self.stages if isinstance(plan, CrosspointPlan))
+        return sum(plan.multipliers for plan in self.layers if isinstance(plan, ConvolutionPlan))
+
+    @cached_property
+    def load_map(self) -> LoadMap | None:
+        """Addresses of all loadable weights, nothing where they are fixed."""
+        plans = tuple(plan for plan in self.layers if isinstance(plan, ConvolutionPlan) and plan.loadable)
+        return LoadMap(plans) if plans else None
 
     @property
     def beats_in(self) -> int:
         """Beats of one frame at the input."""
-        return self.stages[0].operations.beats_in
+        shape = self.network.frame_shape
+        return int(np.prod(shape)) // self.lanes_in
 
     @property
     def beats_out(self) -> int:
         """Beats of one frame at the output."""
-        return self.stages[-1].operations.beats_out
+        return self.stages[-1].plan.operations.beats_out
 
-    def nodes(self) -> list[Node]:
-        """Return the timing model: one node per stage, and one per join."""
+    def lanes_of(self, source: Source) -> int:
+        """Return the channels per beat of a queue."""
+        return self.lanes_in if source.stage == INPUT else self.stages[source.stage].plan.lanes_out
+
+    def format_of(self, source: Source) -> NumberFormat:
+        """Return the number format of a queue."""
+        return self.input_format if source.stage == INPUT else self.stages[source.stage].plan.output_format
+
+    def split_of(self, source: Source, lanes: int) -> int:
+        """Return the parts that a reader of `lanes` lanes takes each beat of a queue in."""
+        return self.lanes_of(source) // lanes
+
+    def nodes(self, depths: Depths | None = None) -> list[Node]:
+        """Return the timing model: one node per stage."""
         nodes: list[Node] = []
-        split = 1
-        for index, (plan, depth) in enumerate(zip(self.stages, self.depths, strict=True)):
-            nodes.append(Node(plan.operations, pipeline_cycles(plan), depth, split))
-            if index == len(self.links):
-                break
-            link = self.links[index]
-            split = link.split
-            if link.join > 1:
-                parts = np.arange(plan.operations.beats_out * link.split) % link.join == link.join - 1
-                joining = Operations(np.ones(len(parts), np.bool_), parts)
-                nodes.append(Node(joining, Join.PIPELINE_CYCLES, JOIN_DEPTH, split))
-                split = 1
+        for stage, queues in zip(self.stages, depths or self.depths, strict=True):
+            reads = [(stage.main, stage.plan.lanes_in)]
+            if stage.residual is not None:
+                reads.append((stage.residual, stage.plan.lanes_out))
+            inputs = [
+                Input(
+                    None if source.stage == INPUT else nodes[source.stage].outputs[source.queue],
+                    self.split_of(source, lanes),
+                )
+                for source, lanes in reads
+            ]
+            plan = stage.plan
+            nodes.append(Node(plan.operations, plan.pipeline_cycles, [Queue(depth) for depth in queues], inputs))
         return nodes
 
     def timing(self, frames: int) -> Timing:
@@ -163,4 +170,4 @@ class NetworkPlan:
     @property
     def slowest(self) -> int:
         """Cycles per frame of the slowest stage alone: what the queues should allow."""
-        return max(plan.cycles_per_frame for plan in self.stages)
+        return max(stage.plan.cycles_per_frame for stage in self.stages)

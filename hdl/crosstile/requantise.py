@@ -1,113 +1,142 @@
-"""Requantisation: from whole sums to activations, by one addition, one shift and one clamp."""
+"""Requantisation: from whole sums to activations, by one addition or two, one shift and the activation."""
 
-import numpy as np
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from collections.abc import Sequence
+from typing import TypeVar
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from crosstile_golden.network import ConvolutionLayer
-from crosstile_golden.numbers import Integers, NumberFormat, signed_bits_for
 
-from .crosspoint_plan import REQUANTISE_CYCLES, CrosspointPlan
-from .streams import beat_layout
+from .activation import Activate
+from .crosspoint_plan import CrosspointPlan
+from .load_bus import WORD_BITS, Contents, LoadedMemory, load_bus
+from .requantise_plan import RequantisePlan
+from .streams import beat_layout, delay
+
+FINE_BITS = 2  # of a loadable shift: the step after the coarse one, which is by multiples of 4
+
+T = TypeVar("T")
 
 
-def offsets(layer: ConvolutionLayer) -> Integers:
-    """Return what is added to each filter's sum: (bias << left) + half, where left lifts every shift to 0 or more.
+def constant_contents(plan: CrosspointPlan) -> Contents:
+    """Return a loadable layer's constants: a row per filter group, in it per lane the words of its filter's.
 
-    The half is that of `crosstile_golden.numbers.round_shift`; so rounding costs no adder.
+    A filter's constants are one number (`RequantisePlan.constants`), cut into words of 32 bits.
     """
-    right = layer.shift + left_shift(layer)
-    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
-    return (layer.bias << left_shift(layer)) + half
+    bits = plan.requantise.constant_bits
+    starts = range(0, bits, WORD_BITS)
+    widths = tuple(min(WORD_BITS, bits - start) for start in starts) * plan.fold.lanes_out
+    words = [[value >> start & (1 << WORD_BITS) - 1 for start in starts] for value in plan.requantise.constants]
+    groups = _batched(words, plan.fold.lanes_out)
+    return Contents(widths, tuple(tuple(word for lane in group for word in lane) for group in groups))
 
 
-def left_shift(layer: ConvolutionLayer) -> int:
-    """Return by how many bits sums move left before anything else, so that no filter's shift is negative."""
-    return max(0, -int(layer.shift.min()))
+def _batched(values: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return a sequence in parts of `size`, which divides it."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def clamp(value: Value, number_format: NumberFormat, relu: bool) -> Value:
-    """Return a signed value held to the range of the format, and above zero where `relu`."""
-    bits = len(value)
-    maximum, minimum = number_format.maximum, 0 if relu else number_format.minimum
-    magnitude_bits = maximum.bit_length()
-    negative, low = value[-1], value[:magnitude_bits]
-    above = value[magnitude_bits : bits - 1].any() if magnitude_bits < bits - 1 else Const(0, 1)
-    within = Mux(above, Const(maximum, magnitude_bits), low)
-    if minimum == 0:
-        return Mux(negative, Const(0, magnitude_bits), within)
-    below = ~value[magnitude_bits : bits - 1].all() if magnitude_bits < bits - 1 else Const(0, 1)
-    lowest = Const(minimum, signed(number_format.bits))
-    return Mux(negative, Mux(below, lowest, value[: number_format.bits].as_signed()), within)
+def _rows(plan: CrosspointPlan) -> list[int]:
+    """Return a fixed layer's constants: per filter group one word, lane 0 in its least significant bits."""
+    bits = plan.requantise.constant_bits
+    groups = _batched(plan.requantise.constants, plan.fold.lanes_out)
+    return [sum(value << bits * lane for lane, value in enumerate(group)) for group in groups]
 
 
 class Requantise(wiring.Component):
-    """y = clamp((total·2^left + offset[filter]) >> shift[filter]), one lane per filter in parallel.
+    """y = activation((total·2^left + offset [+ residual·2^align]) >> shift), one lane per filter in parallel.
 
-    With offset = bias·2^left + 2^(shift−1) this is round-to-nearest of (total + bias) / 2^shift, halves up,
-    then saturation (US 12014273: the scale's power of two is a shift).
+    With offset = bias·2^left + 2^(shift−1) this is round-to-nearest of (total + bias + residual) / 2^shift,
+    halves up (US 12014273: the scale's power of two is a shift), and the residual of an earlier layer joins
+    before the activation (US 2020/0117986 [0047]). Constants and widths are `CrosspointPlan.requantise`.
 
-    Members: `filter`, the filter group, one cycle before its `totals`; `beat` three cycles after them.
+    Members: `filter`, the filter group, one cycle before its `totals`; `residual`, where the layer has one, a
+    beat of its number format in the same cycle as `totals`; `beat`, `CrosspointPlan.requantise_cycles` after
+    them; `load`, where the plan is loadable, see `load_bus` and `constant_contents`.
+    Timing: a beat per cycle.
     """
 
-    LATENCY = REQUANTISE_CYCLES
+    totals: data.View
+    residual: data.View
+    load: wiring.PureInterface
 
     def __init__(self, plan: CrosspointPlan):
         self.plan = plan
-        layer = plan.layer
-        low, high = plan.total_range
-        self.low, self.high = low * 2 ** left_shift(layer), high * 2 ** left_shift(layer)
-        super().__init__({
+        layer, lanes = plan.layer, plan.fold.lanes_out
+        members = {
             "filter": In(range(plan.filter_groups)),
-            "totals": In(data.ArrayLayout(signed(plan.integrator_bits[-1]), plan.fold.lanes_out)),
-            "beat": Out(beat_layout(layer.output_format, plan.fold.lanes_out)),
-        })
+            "totals": In(data.ArrayLayout(signed(plan.integrator_bits[-1]), lanes)),
+            "beat": Out(beat_layout(layer.output_format, lanes)),
+        }
+        if layer.residual is not None:
+            members["residual"] = In(beat_layout(layer.residual.number_format, lanes))
+        if plan.loadable:
+            members["load"] = In(load_bus(constant_contents(plan).address_bits))
+        super().__init__(members)
 
     def elaborate(self, _platform: object) -> Module:
-        """Return three registered steps per lane: add, shift, clamp."""
+        """Return the lanes' additions and shifts, and the activation."""
         m = Module()
-        layer, lanes = self.plan.layer, self.plan.fold.lanes_out
+        plan, layer = self.plan.requantise, self.plan.layer
         constants = self._constants(m)
-        biased_bits = signed_bits_for(
-            int((self.low + offsets(layer)).min()), int((self.high + offsets(layer)).max())
-        )
-        right = layer.shift + left_shift(layer)
-        common, span = int(right.min()), int(right.max() - right.min())
-        for lane in range(lanes):
-            offset, extra = constants[lane]
-            total = self.totals[lane] << left_shift(layer)
-            biased = Signal(signed(biased_bits), name=f"biased_{lane}", reset_less=True)
-            shifted = Signal(signed(max(biased_bits - common, 1)), name=f"shifted_{lane}", reset_less=True)
-            behind = Signal.like(extra, name=f"extra_{lane}", reset_less=True)
-            clamped = Signal(layer.output_format.bits, name=f"clamped_{lane}", reset_less=True)
-            m.d.sync += [
-                biased.eq(total + offset),
-                behind.eq(extra),
-                shifted.eq((biased >> common) >> behind if span else biased >> common),
-                clamped.eq(clamp(shifted, layer.output_format, layer.activation.kind == "relu")),
-            ]
-            m.d.comb += self.beat[lane].eq(clamped)
+        activate = Activate(layer.activation, plan.shifted_bits, layer.output_format, self.plan.fold.lanes_out)
+        m.submodules.activate = activate
+        for lane in range(self.plan.fold.lanes_out):
+            word = constants[plan.constant_bits * lane :][: plan.constant_bits]
+            m.d.comb += activate.values[lane].eq(self._shifted(m, lane, word))
+        m.d.comb += self.beat.eq(activate.beat)
         return m
 
-    def _constants(self, m: Module) -> list[tuple[Value, Value]]:
-        """Return each lane's offset and shift beyond the common one, for the filter group given."""
-        layer, lanes = self.plan.layer, self.plan.fold.lanes_out
-        right = layer.shift + left_shift(layer)
-        extra = right - right.min()
-        offset_bits = signed_bits_for(int(offsets(layer).min()), int(offsets(layer).max()))
-        extra_bits = max(int(extra.max()).bit_length(), 1)
-        word = data.ArrayLayout(data.StructLayout({"offset": signed(offset_bits), "extra": extra_bits}), lanes)
-        rows = list(zip(offsets(layer).reshape(-1, lanes).tolist(), extra.reshape(-1, lanes).tolist(), strict=True))
-        values = [
-            word.const([{"offset": o, "extra": e} for o, e in zip(*row, strict=True)]).as_value().value for row in rows
-        ]
-        view = word.from_bits(values[0]) if len(values) == 1 else self._rom(m, word, values)
-        return [(Value.cast(view[lane].offset), Value.cast(view[lane].extra)) for lane in range(lanes)]
+    def _shifted(self, m: Module, lane: int, word: Value) -> Value:
+        """Return a lane's sum, requantised but for its activation, one cycle later per addition and shift."""
+        plan: RequantisePlan = self.plan.requantise
+        offset, rest = word[: plan.offset_bits].as_signed(), word[plan.offset_bits :]
+        shift, align = rest[: plan.shift_bits], rest[plan.shift_bits :]
+        total = _registered(m, (self.totals[lane] << plan.left) + offset, plan.biased_bits, f"biased_{lane}")
+        shift = delay(m, shift, 1, f"shift_{lane}")
+        if self.plan.layer.residual is not None:
+            aligned = _moved_left(Value.cast(self.residual[lane]), align)
+            aligned = _registered(m, aligned, plan.aligned_bits, f"aligned_{lane}") << plan.common_align
+            total = _registered(m, total + aligned, plan.summed_bits, f"summed_{lane}")
+            shift = delay(m, shift, 1, f"shift_{lane}_summed")
+        if self.plan.loadable:
+            coarse = Cat(Const(0, FINE_BITS), shift[FINE_BITS:])
+            total = _registered(m, total >> coarse, plan.summed_bits, f"coarse_{lane}")
+            shift = delay(m, shift[:FINE_BITS], 1, f"shift_{lane}_fine")
+        return _registered(m, _moved(total >> plan.common_shift, shift), plan.shifted_bits, f"shifted_{lane}")
 
-    def _rom(self, m: Module, word: data.ArrayLayout, values: list[int]) -> data.View:
-        """Return the word of the filter group given one cycle ago."""
-        m.submodules.constants = memory = Memory(shape=word.size, depth=len(values), init=values)
+    def _constants(self, m: Module) -> Value:
+        """Return every lane's constants, in the cycle of the totals."""
+        groups, plan = _rows(self.plan), self.plan.requantise
+        bits = plan.constant_bits * self.plan.fold.lanes_out
+        if self.plan.loadable:
+            m.submodules.constants = loaded = LoadedMemory(constant_contents(self.plan))
+            wiring.connect(m, loaded.load, wiring.flipped(self.load))
+            m.d.comb += loaded.address.eq(self.filter)
+            return loaded.data
+        if len(groups) == 1:
+            return Const(groups[0], bits)
+        m.submodules.constants = memory = Memory(shape=bits, depth=len(groups), init=groups)
         read = memory.read_port(domain="sync")
         m.d.comb += read.addr.eq(self.filter)
-        return data.View(word, read.data)
+        return read.data
+
+
+def _registered(m: Module, value: Value, bits: int, name: str) -> Signal:
+    """Return a signed value one cycle later, as wide as it is known to need."""
+    register = Signal(signed(bits), name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
+
+
+def _moved(value: Value, bits: Value) -> Value:
+    """Return a value shifted right by `bits`; by none, where they have no width."""
+    return value >> bits if len(bits) else value
+
+
+def _moved_left(value: Value, bits: Value) -> Value:
+    """Return a value shifted left by `bits`, a multiplexer per bit."""
+    for index, bit in enumerate(bits):
+        value = Mux(bit, value << (1 << index), value)
+    return value

@@ -1,6 +1,6 @@
 """A memory with one port to read and one to write, as block RAMs have them."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -36,4 +36,32 @@ class Storage(wiring.Component):
             write.data.eq(self.write_data),
             write.en.eq(self.write),
         ]
+        return m
+
+
+class LongDelay(wiring.Component):
+    """Returns `value` as it was `cycles` clock cycles ago, from a memory and not a chain of registers.
+
+    late(t) = value(t − cycles): the word of a ring of `cycles` words that is about to be written again.
+    Parameters: `width` in bits; `cycles`, 2 or more. What was before reset comes first, and means nothing.
+    """
+
+    def __init__(self, width: int, cycles: int):
+        self.cycles = cycles
+        super().__init__({"value": In(width), "late": Out(width)})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the ring and its one address."""
+        m = Module()
+        m.submodules.ring = ring = Storage(len(self.value), self.cycles)
+        address, following = Signal(range(self.cycles)), Signal(range(self.cycles))
+        m.d.comb += [
+            following.eq(Mux(address == self.cycles - 1, 0, address + 1)),
+            ring.write_address.eq(address),
+            ring.write_data.eq(self.value),
+            ring.write.eq(1),
+            ring.read_address.eq(following),
+            self.late.eq(ring.read_data),
+        ]
+        m.d.sync += address.eq(following)
         return m

@@ -1,6 +1,8 @@
 """Streams between stages: the beat's layout, the queue that holds them, and delays."""
 
-from amaranth.hdl import Module, Shape, Signal, Value, ValueLike, signed, unsigned
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
@@ -161,4 +163,42 @@ class Join(wiring.Component):
             m.d.sync += index.eq(0)
             with m.If(~last):
                 m.d.sync += index.eq(index + 1)
+        return m
+
+
+class Fork(wiring.Component):
+    """Hands each beat on to several queues, each with a depth of its own.
+
+    Members: `input`; `outputs`, one stream per depth.
+    Timing: takes a beat per cycle while every queue has room; it enters them one cycle after it was taken.
+    """
+
+    PIPELINE_CYCLES = 1
+
+    input: stream.Interface
+
+    def __init__(self, layout: data.ArrayLayout, depths: Sequence[int]):
+        self.layout, self.depths = layout, depths
+        signature = stream.Signature(layout)
+        names = {f"output_{index}": Out(signature) for index in range(len(depths))}
+        super().__init__({"input": In(signature), **names})
+
+    @property
+    def outputs(self) -> list[stream.Interface]:
+        """The outputs, in the order of the depths."""
+        return [getattr(self, f"output_{index}") for index in range(len(self.depths))]
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return a register before the queues."""
+        m = Module()
+        queues = [CreditQueue(self.layout, depth) for depth in self.depths]
+        beat = delay(m, self.input.p.as_value(), 1, "beat")
+        room = Signal()
+        taken = self.input.valid & room
+        push = delay(m, taken, 1, "push", resets=True)
+        m.d.comb += [room.eq(Cat(queue.credit for queue in queues).all()), self.input.ready.eq(room)]
+        for index, (queue, output) in enumerate(zip(queues, self.outputs, strict=True)):
+            m.submodules[f"queue_{index}"] = queue
+            wiring.connect(m, queue.output, wiring.flipped(output))
+            m.d.comb += [queue.reserve.eq(taken), queue.beat.as_value().eq(beat), queue.push.eq(push)]
         return m

@@ -1,18 +1,30 @@
 """Cycle-exact timing of stages joined by queues: what simulation must equal.
 
 A node issues at most one operation per cycle, in a fixed order that repeats every frame. An operation that
-takes a beat waits until its input queue shows one; an operation that sends a beat waits until its output queue
-has a free place, which it holds from then on. Everything between issue and the queue is a fixed pipeline.
+takes a beat waits until its input queue shows one; an operation that sends a beat waits until its output queues
+have a free place, which it holds from then on. Everything between issue and the queue is a fixed pipeline.
+
+So the cycle of every operation is the greatest of a few earlier cycles plus constants, and each node runs ahead
+as far as the cycles that it needs are known: no clock ticks in the model, only beats are counted.
 """
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
 
 import numpy as np
+from crosstile_golden.numbers import Integers
 from numpy.typing import NDArray
 
 QUEUE_CYCLES = 2  # from a beat entering a queue to its showing at the output
-START_CYCLES = 1  # from reset to the first operation that needs no beat
+FRAMES_TO_SETTLE = 12
+UNKNOWN = 1 << 62  # a cycle that is not known yet
+FIRST_RUN = 4  # frames after which to look whether all has settled
+
+
+class DeadlockError(AssertionError):
+    """Nodes wait for each other for ever."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +49,126 @@ class Operations:
         """Beats sent per frame."""
         return int(self.sends.sum())
 
+    def repeated(self, times: int) -> "Operations":
+        """Return these operations again and again, as one frame."""
+        return Operations(np.tile(self.takes, times), np.tile(self.sends, times))
+
+
+@dataclass
+class Queue:
+    """A first-in first-out queue of `depth` places: when each beat shows, and when its place is free again."""
+
+    depth: int
+    reserved: list[int] = field(default_factory=list)
+    shows: list[int] = field(default_factory=list)
+    freed: list[int] = field(default_factory=list)
+
+    def place(self) -> int:
+        """Return the first cycle with a free place for the next beat, `UNKNOWN` if not known yet."""
+        index = len(self.reserved) - self.depth
+        if index < 0:
+            return 0
+        return self.freed[index] + 1 if index < len(self.freed) else UNKNOWN
+
+    def peak(self) -> int:
+        """Return the most places that were ever held at once."""
+        held = np.arange(1, len(self.reserved) + 1) - np.searchsorted(self.freed, self.reserved)
+        return int(held.max(initial=1))
+
+
+@dataclass(frozen=True)
+class Input:
+    """A queue that a node reads; each beat is taken in `split` parts. No queue: the source, which never waits."""
+
+    queue: Queue | None
+    split: int = 1
+
 
 @dataclass
 class Node:
-    """A sequencer, its pipeline of `pipeline_cycles`, and its output queue of `depth` places.
+    """A sequencer, its pipeline of `pipeline_cycles`, and its output queues; each beat goes to all of them.
 
-    Where `split` is over 1, each beat of the input queue is taken in that many parts.
+    `inputs` holds the main input, and perhaps a residual one, of which each operation that sends takes a beat.
     """
 
     operations: Operations
     pipeline_cycles: int
-    depth: int
-    split: int = 1
-    part: int = 0
-    index: int = 0
-    frame: int = 0
-    credits: int = field(init=False)
-    flight: deque[int] = field(init=False)
+    outputs: list[Queue]
+    inputs: list[Input]
+    cycles: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.credits = self.depth
-        self.flight = deque()
-        self._takes = self.operations.takes.tolist()
-        self._sends = self.operations.sends.tolist()
+        takes, sends = self.operations.takes, self.operations.sends
+        at = np.flatnonzero(takes | sends)
+        steps = np.diff(at, prepend=at[-1] - len(takes)).tolist()
+        self.events = list(zip(steps, takes[at].tolist(), sends[at].tolist(), strict=True))
+        self._first = int(at[0]) + 1
+        self._readers = [_Reader(entry) for entry in self.inputs]
 
-    def shows(self, cycle: int) -> bool:
-        """Tell whether the output queue shows a beat in this cycle."""
-        return bool(self.flight) and self.flight[0] <= cycle
+    def advance(self, frames: int) -> bool:
+        """Run on until something is not known yet, or all frames are done; tell whether anything happened.
+
+        One loop, plain and long: every beat of every frame passes here.
+        """
+        cycles, events, outputs = self.cycles, self.events, self.outputs
+        main, residuals = self._readers[0], self._readers[1:]
+        latency = self.pipeline_cycles + QUEUE_CYCLES
+        start, per_frame, total = len(cycles), len(events), frames * len(events)
+        last = cycles[-1] if cycles else self._first - events[0][0]
+        for done in range(start, total):
+            step, takes, sends = events[done % per_frame]
+            cycle = last + step
+            if takes:
+                if main.beat >= len(main.shows):
+                    break
+                cycle = max(cycle, main.shows[main.beat])
+            if sends:
+                cycle = max(cycle, *(queue.place() for queue in outputs), *(reader.ready() for reader in residuals))
+                if cycle >= UNKNOWN:
+                    break
+                for queue in outputs:
+                    queue.reserved.append(cycle)
+                    queue.shows.append(cycle + latency)
+                for reader in residuals:
+                    reader.take(cycle)
+            if takes:
+                main.take(cycle)
+            cycles.append(cycle)
+            last = cycle
+        return len(cycles) > start
+
+
+class _Reader:
+    """Where a node stands in one of its inputs."""
+
+    def __init__(self, entry: Input) -> None:
+        self.split, self.part, self.beat = entry.split, 0, 0
+        self.shows: Sequence[int] = _ALWAYS if entry.queue is None else entry.queue.shows
+        self.freed: list[int] = [] if entry.queue is None else entry.queue.freed
+
+    def ready(self) -> int:
+        """Return the first cycle that shows the next beat, `UNKNOWN` if not known yet."""
+        return self.shows[self.beat] if self.beat < len(self.shows) else UNKNOWN
+
+    def take(self, cycle: int) -> None:
+        """Take a part of the beat; with the last of them its place is free again."""
+        self.part += 1
+        if self.part == self.split:
+            self.part, self.beat = 0, self.beat + 1
+            self.freed.append(cycle)
+
+
+class _Always(Sequence[int]):
+    """The source's beats: all of them show as soon as the input queue can."""
+
+    def __len__(self) -> int:
+        return UNKNOWN
+
+    def __getitem__(self, index: Any) -> Any:
+        return QUEUE_CYCLES
+
+
+_ALWAYS = _Always()
 
 
 @dataclass(frozen=True)
@@ -81,73 +186,48 @@ class Timing:
 
 
 def predict(nodes: list[Node], frames: int) -> Timing:
-    """Return the exact timing of `frames` frames through a chain of nodes, source and sink never waiting.
+    """Return the exact timing of `frames` frames through nodes in order, source and sink never waiting.
 
-    Node 0 reads an input queue that the source keeps full from cycle 0 on; the last node's queue is emptied at
-    once. Runs cycle by cycle, in Python; once two successive frames leave every node in the same state, the
-    rest repeat and are not run.
+    Nodes without inputs' queue read a source that has beats from the start; the last node's queue is emptied at
+    once. Once all nodes repeat a frame's cycles, the rest follow and are not run. Raises `DeadlockError` where
+    the nodes wait for each other for ever.
     """
-    ends: list[int] = []
-    first_output, beats, cycle = -1, 0, START_CYCLES
-    beats_per_frame = nodes[-1].operations.beats_out
-    states: list[tuple[object, ...]] = []
-    # However shallow the queues, an operation waits at most one way through pipeline and queue for its turn.
-    longest = sum(node.operations.cycles * (node.pipeline_cycles + QUEUE_CYCLES + 1) for node in nodes)
-    while len(ends) < frames:
-        if cycle > (len(ends) + 2) * longest:
-            raise AssertionError("the stages wait for each other: their beats per frame do not match")
-        popped = _step(nodes, cycle, frames)
-        if popped:
-            first_output = cycle if first_output < 0 else first_output
-            beats += 1
-            if beats % beats_per_frame == 0:
-                ends.append(cycle)
-                states.append(_state(nodes, cycle, len(ends)))
-                if len(states) > 1 and states[-1] == states[-2]:
-                    break
-        cycle += 1
-    interval = ends[-1] - ends[-2] if len(ends) > 1 else ends[-1] + 1
-    while len(ends) < frames:
-        ends.append(ends[-1] + interval)
-    return Timing(first_output, tuple(ends), interval)
+    sink = nodes[-1].outputs[0]
+    sink.freed = sink.shows  # the sink takes each beat as it shows
+    per_frame = nodes[-1].operations.beats_out
+    run, period = min(frames, FIRST_RUN), 0
+    while True:
+        _run(nodes, run)
+        period = _period(nodes, run)
+        if period or run == frames:
+            break
+        run = min(2 * run, frames)
+    ends = sink.shows[per_frame - 1 :: per_frame][:run]
+    period = period or (ends[-1] - ends[-2] if len(ends) > 1 else ends[-1] + 1)
+    ends += [ends[-1] + period * extra for extra in range(1, frames - len(ends) + 1)]
+    return Timing(sink.shows[0], tuple(ends), period)
 
 
-def _step(nodes: list[Node], cycle: int, frames: int) -> bool:
-    """Advance every node by one cycle; tell whether the sink took a beat."""
-    returned = []
-    for position, node in enumerate(nodes):
-        if node.frame >= frames:
-            continue
-        source = nodes[position - 1] if position else None
-        takes, sends = node._takes[node.index], node._sends[node.index]
-        if takes and not (source.shows(cycle) if source else cycle >= QUEUE_CYCLES):
-            continue
-        if sends and node.credits == 0:
-            continue
-        if takes and source is not None:
-            node.part = (node.part + 1) % node.split
-            if node.part == 0:
-                source.flight.popleft()
-                returned.append(source)
-        if sends:
-            node.credits -= 1
-            node.flight.append(cycle + node.pipeline_cycles + QUEUE_CYCLES)
-        node.index += 1
-        if node.index == len(node._takes):
-            node.index, node.frame = 0, node.frame + 1
-    last = nodes[-1]
-    popped = last.shows(cycle)
-    if popped:
-        last.flight.popleft()
-        returned.append(last)
-    for node in returned:
-        node.credits += 1
-    return popped
+def _run(nodes: list[Node], frames: int) -> None:
+    while sum(node.advance(frames) for node in nodes):
+        pass
+    if any(len(node.cycles) < frames * len(node.events) for node in nodes):
+        raise DeadlockError("the stages wait for each other: their beats per frame or their queues do not match")
 
 
-def _state(nodes: list[Node], cycle: int, frames_out: int) -> tuple[object, ...]:
-    """Return all that decides the future, relative to this cycle and this frame."""
-    return tuple(
-        (node.index, node.part, node.frame - frames_out, node.credits, *(max(due - cycle, 0) for due in node.flight))
-        for node in nodes
-    )
+def _period(nodes: list[Node], frames: int) -> int:
+    """Return the cycles after which everything repeats, frame by frame; 0 where that is not proved.
+
+    A frame's cycles depend on this frame and on as many before it as a queue can hold: if so many in a row lie
+    the same distance apart at every node, then all later ones do.
+    """
+    reach = 2
+    for node in nodes:
+        reach = max(reach, 2 + max(ceil(queue.depth / node.operations.beats_out) for queue in node.outputs))
+    if frames <= reach:
+        return 0
+    distances: set[int] = set()
+    for node in nodes:
+        cycles: Integers = np.array(node.cycles).reshape(frames, -1)
+        distances |= set(np.unique(np.diff(cycles[-reach - 1 :], axis=0)).tolist())
+    return distances.pop() if len(distances) == 1 else 0

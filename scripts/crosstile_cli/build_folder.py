@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from crosstile import __version__
-from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold
-from crosstile.network_plan import NetworkPlan, StagePlan
-from crosstile.pool_plan import PoolPlan
+from crosstile.layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
+from crosstile.network_plan import NetworkPlan
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer
+from crosstile_golden.orientation import oriented
 
 FILES = ("network.npz", "mapping.json", "report.json", "report.html")
 
@@ -127,11 +127,12 @@ class BuildFolder:
 
         Raises `CrosstileError` where mapping.json does not fit the network.
         """
-        network = self.network()
         try:
-            stages = self.mapping["stages"]
-            plans = [_stage(layer, stage) for layer, stage in zip(network.layers, stages, strict=True)]
-            return NetworkPlan(network, tuple(plans), tuple(stage["queue_depth"] for stage in stages))
+            network = oriented(self.network(), self.mapping["orientation"])
+            chosen = zip(network.layers, self.mapping["layers"], strict=True)
+            plans = tuple(_layer(layer, choice) for layer, choice in chosen)
+            depths = tuple(tuple(stage["queue_depths"]) for stage in self.mapping["stages"])
+            return NetworkPlan(network, plans, self.mapping["links"], depths)
         except (KeyError, TypeError, ValueError) as error:
             raise CrosstileError(f"{self.path / 'mapping.json'}: damaged; run crosstile compile again") from error
 
@@ -152,7 +153,9 @@ class BuildFolder:
         write_report(report, self.path / "report.html")
 
 
-def _stage(layer: Layer, stage: dict[str, Any]) -> StagePlan:
+def _layer(layer: Layer, choice: dict[str, Any]) -> LayerPlan:
     if isinstance(layer, ConvolutionLayer):
-        return CrosspointPlan(layer, Fold(**stage["fold"]))
-    return PoolPlan(layer, stage["lanes"])
+        fold = Fold(**choice["fold"])
+        engine = choice["steering"], choice["loadable"], choice["rows_at_once"]
+        return ConvolutionPlan(layer, choice["architecture"], fold, *engine)
+    return PoolingPlan(layer, choice["lanes"], choice["rows_per_beat"])

@@ -62,19 +62,44 @@ def compile_command(
     frames_per_second: Annotated[float | None, typer.Option(help="use the fewest multipliers that reach it")] = None,
     clock: Annotated[float | None, typer.Option(metavar="MHZ", help="with --frames-per-second")] = None,
     device: Annotated[str | None, typer.Option(help="check the multipliers against a device, e.g. ecp5-85k")] = None,
+    architecture: Annotated[
+        str, typer.Option(help="auto, steered (partial sums are kept) or buffered (activations are kept)")
+    ] = "auto",
+    weights: Annotated[str, typer.Option(help="fixed in the Verilog, or loadable through an AXI4-Lite port")] = "fixed",
+    orientation: Annotated[str, typer.Option(help="rows or columns first in the streams")] = "rows",
+    links: Annotated[str, typer.Option(help="between layers: digits, or durations of pulses")] = "digits",
+    pooling: Annotated[str, typer.Option(help="local: before sending; after: in the next layer's lanes")] = "local",
+    steering: Annotated[
+        str, typer.Option(help="of kernel rows computed together: chain, or a controller's computed or stored mode")
+    ] = "chain",
+    rows_at_once: Annotated[
+        bool, typer.Option("--rows-at-once", help="all rows of a pool's window leave together: no row is stored")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compile a model to Verilog.
 
     Example: `crosstile compile digits.onnx --calibrate calibration.npy -o build/digits --multipliers 64`
     """
+    from crosstile.layer_plan import ARCHITECTURES
+    from crosstile.mapper import Options
+    from crosstile.stages import LINKS
+
     from .compile_command import choose_mapping, compile_model
     from .devices import check_device
 
     _supported("--scheme", scheme, SCHEMES)
     _supported("--engine", engine, ENGINES)
-    mapping = check_device(choose_mapping(multipliers, frames_per_second, clock), device)
-    report = compile_model(model, calibrate, output, name, weight_bits, activation_bits, mapping)
+    _supported("--architecture", architecture, ("auto", *ARCHITECTURES))
+    _supported("--weights", weights, ("fixed", "loadable"))
+    _supported("--orientation", orientation, ("rows", "columns"))
+    _supported("--links", links, LINKS)
+    _supported("--pooling", pooling, ("local", "after"))
+    _supported("--steering", steering, ("chain", "computed", "stored"))
+    architectures = ARCHITECTURES if architecture == "auto" else (architecture,)
+    options = Options(architectures, weights == "loadable", links, pooling, rows_at_once, steering)
+    mapping = check_device(choose_mapping(multipliers, frames_per_second, clock, options), device)
+    report = compile_model(model, calibrate, output, name, weight_bits, activation_bits, mapping, orientation)
     for notice in report["notices"]:
         print(f"notice: {notice}", file=sys.stderr)
     show(report if as_json else {"build": str(output), **report}, as_json)
@@ -148,6 +173,34 @@ def synthesize(
     record = synthesize_build(folder, target, place, seed or [1])
     folder.add_to_report("synthesis", record)
     show(record, as_json)
+
+
+@app.command()
+def generate(
+    block: Annotated[str | None, typer.Argument(metavar="BLOCK", help="a building block; see --list")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a parameter; may be repeated")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.v", help="file to write")] = None,
+    name: Annotated[str | None, typer.Option(help="top module; made of the block's name if not given")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="show the blocks, or BLOCK, with their parameters")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write one building block as Verilog, for another project's flow.
+
+    Example: `crosstile generate pool --set kind=max --set channels=8 --set size=32x32 --set window=2 -o pool.v`
+    """
+    from .generate_command import block_records, generate_block, show_blocks
+
+    if listing:
+        print(json.dumps(block_records(block), indent=2)) if as_json else show_blocks(block)
+        return
+    if block is None:
+        raise CrosstileError("name a BLOCK; see the blocks and their parameters with: crosstile generate --list")
+    if output is None:
+        raise CrosstileError("give a file to write: -o FILE.v")
+    record = generate_block(block, settings or [], output, name)
+    show(record if as_json else {**record, **record["figures"]}, as_json)
 
 
 @app.command()

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from crosstile.accelerator import lane_bits
-from crosstile.network_plan import NetworkPlan, input_format, lanes_in, lanes_out, output_format
+from crosstile.network_plan import NetworkPlan
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import Integers
+from crosstile_golden.orientation import transposed
 from numpy.typing import NDArray
 
 from .build_folder import BuildFolder
@@ -27,15 +28,13 @@ def to_beats(frames: Integers, lanes: int, bits: int) -> Bytes:
 
 
 def from_beats(beats: Bytes, plan: NetworkPlan) -> Integers:
-    """Return output beats (beats, bytes) as integers (frames, *output_shape)."""
-    last = plan.stages[-1]
-    number_format = output_format(last)
+    """Return output beats (beats, bytes) as integers (frames, channels, *spatial), as the last layer has them."""
+    number_format = plan.output_format
     kind = f"<{'i' if number_format.signed else 'u'}{lane_bits(number_format) // 8}"
     values = np.ascontiguousarray(beats).view(kind).astype(np.int64)
-    geometry = last.layer.geometry
-    pixels = int(np.prod(geometry.output_size))
-    frames = values.reshape(-1, pixels, lanes_out(last) * (plan.beats_out // pixels))
-    return np.moveaxis(frames, 1, 2).reshape(-1, *plan.network.output_shape)
+    channels, *spatial = plan.network.layers[-1].output_shape
+    frames = values.reshape(-1, int(np.prod(spatial)), channels)
+    return np.moveaxis(frames, 1, 2).reshape(-1, channels, *spatial)
 
 
 def runner(simulator: str, plan: NetworkPlan) -> Callable[..., SimulationResult]:
@@ -67,12 +66,10 @@ def simulate_build(
     pattern = StallPattern(stall, stall, seed)
     plan = build.plan()
     run = runner(simulator, plan)
-    network = plan.network
+    network, orientation = build.network(), build.mapping["orientation"]
     frames = network.quantise_input(array)
     golden = network.run(frames)
-    first = plan.stages[0]
-    shaped = frames.reshape(len(frames), first.layer.geometry.in_channels, *first.layer.geometry.input_size)
-    beats = to_beats(shaped, lanes_in(first), lane_bits(input_format(first)))
+    beats = to_beats(transposed(frames, orientation), plan.lanes_in, lane_bits(plan.input_format))
     with progress(f"simulating {len(frames)} frames in {simulator}"):
         result = run(
             build.verilog, build.name, beats, len(frames), len(frames) * plan.beats_out, pattern, waves,
@@ -81,7 +78,8 @@ def simulate_build(
         predicted = None if stall else plan.timing(len(frames)).cycles
     problems = list(result.problems())
     whole = len(result.output_beats) == len(frames) * plan.beats_out
-    outputs = from_beats(result.output_beats, plan) if whole else None
+    outputs = transposed(from_beats(result.output_beats, plan), orientation) if whole else None
+    outputs = outputs.reshape(golden.shape) if outputs is not None else None
     mismatches = int((outputs != golden).sum()) if outputs is not None else golden.size
     cycles = None if result.last_output_cycle is None else result.last_output_cycle + 1
     if predicted is not None and cycles != predicted:

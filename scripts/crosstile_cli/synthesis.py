@@ -158,11 +158,12 @@ def count_cells(target: str, counts: Mapping[str, int], seconds: float) -> Synth
 
 
 def synthesize(
-    verilog: Path, top: str, target: str, work: Path, netlist: Path | None = None
+    verilog: Path, top: str, target: str, work: Path, netlist: Path | None = None, infer_multipliers: bool = False
 ) -> SynthesisResult:
     """Map module `top` of a Verilog file, flattened, to the cells of `target` (of `TARGETS`), and count them.
 
     work      folder for the log
+    infer_multipliers  on ecp5: leave them to Yosys, as for every other target, and do not instantiate MULT18X18D
     netlist   where to write the mapped design as Yosys JSON, for `place_ecp5`; None writes none
     Raises `CrosstileError` for another target, a file or module that is not there, or a failure of Yosys.
     """
@@ -175,7 +176,7 @@ def synthesize(
     with build_folder() as folder:
         shutil.copyfile(verilog, folder / "design.v")
         passes = [line.format(top=top) for line in _TARGETS[target].passes]
-        before, after = _own_multipliers(verilog, target, folder, top)
+        before, after = _own_multipliers(verilog, "" if infer_multipliers else target, folder, top)
         script = ["read_verilog design.v", *before, *passes, *after]
         script += ["delete t:$scopeinfo", "write_json netlist.json"]
         (folder / "script").write_text("\n".join(script))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from crosstile.accelerator import Accelerator, lane_bits
-from crosstile.network_plan import NetworkPlan, input_format, lanes_in, lanes_out, output_format
+from crosstile.network_plan import NetworkPlan
 from crosstile.verilog import emit
 from crosstile_golden.numbers import Integers
 
@@ -60,17 +60,19 @@ class Case:
     def record(self) -> dict[str, Any]:
         """Return the case as `network_bench` reads it."""
         plan, tensors = self.plan, self.plan.network.tensors(self.frames)
-        first, last = plan.stages[0], plan.stages[-1]
+        names = [layer.name for layer in plan.network.layers]
         timing = plan.timing(FRAMES)
         return {
             "name": self.name,
-            "input": pack(self.frames, lanes_in(first), lane_bits(input_format(first))),
+            "input": pack(self.frames, plan.lanes_in, lane_bits(plan.input_format)),
             "beats_in": plan.beats_in,
-            "output": pack(tensors[last.layer.name], lanes_out(last), lane_bits(output_format(last))),
+            "output": pack(tensors[names[-1]], plan.lanes_out, lane_bits(plan.output_format)),
             "beats_out": plan.beats_out,
             "stages": {
-                f"stage_{index}": pack(tensors[stage.layer.name], lanes_out(stage), output_format(stage).bits)
-                for index, stage in enumerate(plan.stages)
+                f"stage_{index}": pack(
+                    tensors[names[stage.layer]], stage.plan.lanes_out, stage.plan.output_format.bits
+                )
+                for index, stage in enumerate(plan.stages) if stage.layer is not None
             },
             "predicted_cycles": timing.cycles,
             "watchdog": 4 * timing.cycles + 200,

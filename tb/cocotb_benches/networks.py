@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log2, prod
 
 import numpy as np
-from crosstile.crosspoint_plan import CrosspointPlan
-from crosstile.fold import PlaneGeometry, legal_folds
+from crosstile.layer_plan import LayerPlan, PoolingPlan, convolution_plans
 from crosstile.mapper import map_network
-from crosstile.network_plan import NetworkPlan, StagePlan, lanes_out, least_depth
-from crosstile.pool_plan import PoolPlan
+from crosstile.network_plan import NetworkPlan
 from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import Axes, ConvolutionGeometry, PoolGeometry
@@ -94,15 +93,15 @@ def _draw(dice: random.Random, name: str) -> NetworkPlan:
         layers.append(_random_pool(dice, layers[-1]))
     if dice.random() < 0.5:
         layers.append(_random_convolution(dice, "second", layers[-1]))
-    stages: list[StagePlan] = []
+    plans: list[LayerPlan] = []
     for layer in layers:
         if isinstance(layer, PoolLayer):
-            stages.append(PoolPlan(layer, lanes_out(stages[-1])))
+            plans.append(PoolingPlan(layer, plans[-1].stages[-1].lanes_out))
         else:
-            folds = legal_folds(PlaneGeometry.of(layer.geometry, layer.name))
-            stages.append(CrosspointPlan(layer, dice.choice(folds)))
-    depths = tuple(max(1, least_depth(stage) + dice.randint(-2, 2)) for stage in stages)
-    return NetworkPlan(network(name, layers), tuple(stages), depths)
+            plans.append(dice.choice(convolution_plans(layer)))
+    plan = NetworkPlan(network(name, layers), tuple(plans))
+    depths = tuple(tuple(max(1, depth + dice.randint(-2, 2)) for depth in queues) for queues in plan.depths)
+    return replace(plan, depths=depths)
 
 
 def _axes(dice: random.Random, dimensions: int, least: int, most: int) -> Axes:
@@ -110,14 +109,14 @@ def _axes(dice: random.Random, dimensions: int, least: int, most: int) -> Axes:
 
 
 def _random_convolution(dice: random.Random, name: str, before: Layer | None) -> ConvolutionLayer:
-    """Draw until the engine runs it: 1D or 2D, any stride, dilation and padding."""
+    """Draw until the engine runs it: 1D, 2D or 3D, any stride, dilation and padding."""
     formats = (
         before.output_format if before else NumberFormat(dice.choice([4, 5, 8, 11, 16]), dice.random() < 0.4)
     )
     relu = dice.random() < 0.6
     result = NumberFormat(dice.choice([4, 7, 8, 12, 16]), signed=not relu)
     while True:
-        dimensions = len(before.output_shape) - 1 if before else dice.choice([1, 2, 2, 2])
+        dimensions = len(before.output_shape) - 1 if before else dice.choice([1, 2, 2, 3])
         channels = before.output_shape[0] if before else dice.randint(1, 4)
         size = before.output_shape[1:] if before else _axes(dice, dimensions, 2, 7)
         try:
@@ -126,17 +125,21 @@ def _random_convolution(dice: random.Random, name: str, before: Layer | None) ->
                 _axes(dice, dimensions, 1, 2), _axes(dice, dimensions, 0, 2), _axes(dice, dimensions, 0, 2),
                 dice.randint(1, 4),
             )  # fmt: skip
-            PlaneGeometry.of(geometry, name)
         except CrosstileError:
             continue
         weight_bits = dice.choice([2, 3, 4, 8, 12, 16])
-        return convolution(name, geometry, (formats, result), weight_bits, relu, dice.randrange(2**32))
+        layer = convolution(name, geometry, (formats, result), weight_bits, relu, dice.randrange(2**32))
+        try:
+            convolution_plans(layer)
+        except CrosstileError:
+            continue
+        return layer
 
 
 def _random_pool(dice: random.Random, before: Layer) -> PoolLayer:
     """Draw a pool that fits: a max pool may be padded, an average pool may not."""
     channels, *size = before.output_shape
-    kind = dice.choice(["max", "average"])
+    kind = dice.choice(["max", "average", "sum"])
     kernel = tuple(dice.randint(1, min(3, length)) for length in size)
     padding = tuple(dice.randint(0, taps - 1) if kind == "max" else 0 for taps in kernel)
     geometry = PoolGeometry(

@@ -49,7 +49,7 @@ def convolution_geometries(draw: Callable[..., Any]) -> ConvolutionGeometry:
 
 @st.composite
 def pool_geometries(draw: Callable[..., Any]) -> PoolGeometry:
-    kind = draw(st.sampled_from(["max", "average"]))
+    kind = draw(st.sampled_from(["max", "average", "sum"]))
     return PoolGeometry(
         in_channels=draw(st.integers(1, 3)), **draw(window_fields(most_dilation=2)), kind=kind
     )

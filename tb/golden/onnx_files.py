@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.onnx_import import import_onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Shape = list[int | str | None]
@@ -45,3 +48,11 @@ def run_onnxruntime(path: Path, frames: np.ndarray) -> np.ndarray:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": frames})[0]
+
+
+def refusal(proto: onnx.ModelProto, folder: Path) -> str:
+    """The one line with which the model's import is refused."""
+    with pytest.raises(CrosstileError) as error:
+        import_onnx(save(proto, folder))
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -3,30 +3,34 @@
 import io
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from crosstile_golden.activation import NONE, RELU
+from crosstile_golden.activation import NONE, RELU, Activation
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import ConvolutionGeometry, PoolGeometry
-from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer
+from crosstile_golden.layers import ConvolutionLayer, PoolLayer, Residual
+from crosstile_golden.network import IntegerNetwork, Sources
 from crosstile_golden.numbers import NumberFormat
 
 INT8, UINT8 = NumberFormat(8, True), NumberFormat(8, False)
 
 
 def convolution_layer(
-    name: str, geometry: ConvolutionGeometry, read: NumberFormat, relu: bool
+    name: str, geometry: ConvolutionGeometry, read: NumberFormat, relu: bool,
+    activation: Activation = NONE, align: int = 0, arriving: NumberFormat | None = None,
 ) -> ConvolutionLayer:
     generator = np.random.default_rng(len(name))
     filters = geometry.out_channels
     weight = generator.integers(-127, 128, geometry.weight_shape)
     bias, shift = generator.integers(-999, 999, filters), generator.integers(6, 10, filters)
-    result, activation = (UINT8, RELU) if relu else (INT8, NONE)
-    return ConvolutionLayer(name, geometry, weight, bias, shift, 8, read, result, activation)
+    result, activation = (UINT8, RELU) if relu else (INT8, activation)
+    residual = arriving and Residual(arriving, np.full(filters, align))
+    return ConvolutionLayer(name, geometry, weight, bias, shift, 8, read, result, activation, residual)
 
 
 def network() -> IntegerNetwork:
@@ -39,6 +43,20 @@ def network() -> IntegerNetwork:
         convolution_layer("last", last, UINT8, relu=False),
     )
     return IntegerNetwork("tiny", (1, 6, 6), INT8, 31.7, layers, 0.1, (3,), "shift")
+
+
+def branches() -> IntegerNetwork:
+    """A convolution with the network's input as residual, its output again as the residual of a third one."""
+    same = ConvolutionGeometry(1, (6, 6), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1), 1)
+    pooling = PoolGeometry(1, (6, 6), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1), "sum")
+    table = Activation("table", table=tuple(range(-8, 8)))
+    layers = (
+        convolution_layer("first", same, INT8, relu=False, activation=Activation("leaky", 3), align=2, arriving=INT8),
+        PoolLayer("pool", pooling, 4, INT8),
+        convolution_layer("last", same, INT8, relu=False, activation=table, align=-3, arriving=INT8),
+    )
+    sources = (Sources("", ""), Sources("first"), Sources("pool", "first"))
+    return IntegerNetwork("tiny", (1, 6, 6), INT8, 31.7, layers, 0.1, (1, 6, 6), "shift", sources)
 
 
 def frames(count: int = 5) -> np.ndarray:
@@ -58,14 +76,31 @@ def test_input_is_scaled_rounded_and_saturated() -> None:
     assert network().quantise_input(real)[0, 0, 0].tolist() == [0, 1, 0, 127, 127, -128]
 
 
-def test_saving_and_loading_gives_the_same_network(tmp_path: Path) -> None:
-    original, path = network(), tmp_path / "network.npz"
+def test_branches_read_what_their_sources_say() -> None:
+    net = branches()
+    first, pooling, last = net.layers
+    assert isinstance(first, ConvolutionLayer) and isinstance(last, ConvolutionLayer)
+    tensors = net.tensors(frames())
+    expected = first.run(frames(), frames())
+    assert tensors["first"].tolist() == expected.tolist()
+    assert tensors["last"].tolist() == last.run(pooling.run(expected), expected).tolist()
+    assert tensors["last"].tolist() != last.run(pooling.run(expected), frames()).tolist()
+
+
+@pytest.mark.parametrize("build", [network, branches])
+def test_saving_and_loading_gives_the_same_network(build: Callable[[], IntegerNetwork], tmp_path: Path) -> None:
+    original, path = build(), tmp_path / "network.npz"
     original.save(path)
     loaded = IntegerNetwork.load(path)
     assert replace(loaded, layers=original.layers).__dict__ == original.__dict__
     for ours, theirs in zip(loaded.layers, original.layers, strict=True):
+        assert type(ours) is type(theirs)
         for field, value in vars(theirs).items():
-            assert np.array_equal(getattr(ours, field), value), field
+            if isinstance(value, Residual):
+                assert ours.residual.number_format == value.number_format
+                assert ours.residual.align.tolist() == value.align.tolist()
+            else:
+                assert np.array_equal(getattr(ours, field), value), field
     assert loaded.run(frames()).tolist() == original.run(frames()).tolist()
 
 
@@ -76,20 +111,22 @@ def test_saving_twice_gives_the_same_bytes_and_no_other_file(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
-def archive(change: dict[str, Any], left_out: str = "") -> bytes:
+def archive(
+    change: dict[str, Any], left_out: str = "", build: Callable[[], IntegerNetwork] = network
+) -> bytes:
     """The bytes of the network's file with fields of its record changed and a member left out."""
     buffer = io.BytesIO()
-    members = saved_members()
+    members = saved_members(build())
     record = {**json.loads(str(members["record"])), **change}
     members["record"] = np.array(json.dumps(record))
     np.savez(buffer, **{name: array for name, array in members.items() if name != left_out})
     return buffer.getvalue()
 
 
-def saved_members() -> dict[str, np.ndarray]:
+def saved_members(saved: IntegerNetwork) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.npz"
-        network().save(path)
+        saved.save(path)
         with np.load(path) as members:
             return dict(members)
 
@@ -116,9 +153,14 @@ FILES = {
     "other format": (archive({"format": "other"}), "not a Crosstile network"),
     "other version": (
         archive({"version": 99}),
-        "network format version 99; this Crosstile reads version 1: compile the model again",
+        "network format version 99; this Crosstile reads version 2: compile the model again",
     ),
     "no weight": (archive({}, left_out="0.weight"), DAMAGED.format("no field '0.weight'")),
+    "no align": (archive({}, left_out="2.align", build=branches), DAMAGED.format("no field '2.align'")),
+    "other sources": (
+        archive({"sources": [{"main": "pool", "residual": None}] * 3}, build=network),
+        DAMAGED.format("layer 'first' reads 'pool', which is no layer before it"),
+    ),
     "no layer": (archive({"layers": []}), DAMAGED.format("network 'tiny' has no layer")),
     "other shape": (
         archive({"input_shape": [1, 5, 5]}),
@@ -163,6 +205,16 @@ def test_input_arrays_that_do_not_fit_are_refused(array: np.ndarray, message: st
     assert str(error.value) == f"input array: {message}"
 
 
+def resourced(*sources: Sources) -> IntegerNetwork:
+    return replace(branches(), sources=sources)
+
+
+def aligned(arriving: NumberFormat, align: np.ndarray) -> ConvolutionLayer:
+    last = branches().layers[2]
+    assert isinstance(last, ConvolutionLayer)
+    return replace(last, residual=Residual(arriving, align))
+
+
 def changed(index: int, **fields: Any) -> IntegerNetwork:
     layers = list(network().layers)
     layers[index] = replace(layers[index], **fields)
@@ -184,6 +236,31 @@ def changed(index: int, **fields: Any) -> IntegerNetwork:
         (lambda: changed(2, shift=np.full(3, 63)), "layer 'last': shift must be from -62 to 62, not 63"),
         (lambda: changed(2, name="pool"), "network 'tiny' has 2 layers named 'pool'; names must differ"),
         (lambda: changed(1, number_format=INT8), "layer 'pool' reads int8 (4, 5, 5), not uint8 (4, 5, 5)"),
+        (
+            lambda: replace(network(), sources=(Sources(""),)),
+            "sources must have an entry for each of 3 layers",
+        ),
+        (
+            lambda: resourced(Sources("", ""), Sources("first"), Sources("pool")),
+            "layer 'last' must have both a residual and a source of it, or neither",
+        ),
+        (
+            lambda: resourced(Sources("", ""), Sources("first"), Sources("pool", "second")),
+            "layer 'last' reads 'second', which is no layer before it",
+        ),
+        (
+            lambda: resourced(Sources("", ""), Sources("first"), Sources("first", "first")),
+            "layers ['last', 'pool'] of network 'tiny' are not read; only the last may be",
+        ),
+        (
+            lambda: replace(branches(), layers=(*branches().layers[:2], aligned(UINT8, np.zeros(1, np.int64)))),
+            "layer 'last' reads uint8 (1, 6, 6), not int8 (1, 6, 6)",
+        ),
+        (lambda: aligned(INT8, np.array([63])), "layer 'last': align must be from -62 to 62, not 63"),
+        (
+            lambda: aligned(INT8, np.zeros(2, np.int64)),
+            "layer 'last': align must be int64 of shape (1,), not int64 of (2,)",
+        ),
         (
             lambda: network().run(frames() + 0.5),
             "integer frames must be integers, not float64; use quantise_input",

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from crosstile_golden.float_layers import Convolution, Pool, Relu
 from crosstile_golden.float_network import float_tensors, run_float
-from crosstile_golden.graph import Convolution, Pool, Relu
 from crosstile_golden.onnx_import import import_onnx
 from onnx import helper
 from onnx_files import model, run_onnxruntime, save, tensor

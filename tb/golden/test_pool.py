@@ -47,7 +47,7 @@ def test_pool_equals_plain_loops(geometry: PoolGeometry, seed: int) -> None:
     if geometry.kind == "max" and not reaches_the_input(geometry):
         return
     frames = np.random.default_rng(seed).integers(-128, 128, (2, geometry.in_channels, *geometry.input_size))
-    shift = (prod(geometry.kernel) - 1).bit_length() if geometry.kind == "average" else 0
+    shift = {"max": 0, "average": (prod(geometry.kernel) - 1).bit_length(), "sum": seed % 4}[geometry.kind]
     assert pool(frames, geometry, shift).tolist() == loops(frames, geometry, shift).tolist()
 
 
@@ -69,6 +69,22 @@ def test_an_average_never_leaves_its_format(count: int, signed: bool) -> None:
     for extreme in (legal.minimum, legal.maximum):
         result = int(layer.run(np.full((1, 1, count), extreme))[0, 0, 0])
         assert legal.minimum <= result <= legal.maximum
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("shift", range(8))
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 64])
+def test_a_sums_format_holds_it_and_no_narrower_one_would(count: int, shift: int, signed: bool) -> None:
+    read = NumberFormat(8, signed)
+    geometry = PoolGeometry(1, (count,), (count,), (1,), (1,), (0,), (0,), "sum")
+    layer = PoolLayer("p", geometry, shift, read)
+    values = [int(layer.run(np.full((1, 1, count), extreme))[0, 0, 0]) for extreme in (read.minimum, read.maximum)]
+    legal = layer.output_format
+    assert legal.minimum <= values[0]
+    assert values[1] <= legal.maximum
+    if legal.bits > 8:
+        narrower = NumberFormat(legal.bits - 1, signed)
+        assert values[0] < narrower.minimum or values[1] > narrower.maximum
 
 
 LINE = {"in_channels": 1, "input_size": (8,), "kernel": (3,), "stride": (1,), "dilation": (1,)}

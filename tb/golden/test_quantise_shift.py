@@ -9,13 +9,15 @@ import pytest
 from crosstile_golden.accumulator import biased_range
 from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
-from crosstile_golden.fixed_point import Scale, fractional_bits, quantise_convolution
+from crosstile_golden.fixed_point import fractional_bits, quantise_convolution
+from crosstile_golden.float_layers import Convolution, FloatLayer, Pool, Relu
 from crosstile_golden.float_network import float_tensors, run_float
 from crosstile_golden.geometry import ConvolutionGeometry, PoolGeometry
-from crosstile_golden.graph import Convolution, FloatGraph, FloatLayer, Pool, Relu
+from crosstile_golden.graph import FloatGraph
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.quantise_shift import quantise_shift
+from crosstile_golden.scales import Scale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -247,8 +249,8 @@ def test_a_maximum_behind_an_average_is_refused() -> None:
     with pytest.raises(CrosstileError) as error:
         merged(*layers, Relu("clip", 1.0))
     assert str(error.value) == (
-        "node 'clip' (Clip): reads an average pool; supported: after a convolution or fully connected layer, "
-        "also with max pools between"
+        "node 'clip' (Clip): reads the average pool 'pool'; supported: after a convolution, a fully connected layer "
+        "or an Add, also with max pools between"
     )
 
 
@@ -257,13 +259,16 @@ def test_a_relu_after_an_average_of_nothing_negative_is_dropped() -> None:
     assert merged(first, Relu("relu"), pooling, Relu("again")) == [("first", True), ("pool", False)]
 
 
-REFUSED = "node 'relu' (Relu): reads {}, which may be negative; supported: after a convolution or fully connected layer, also with max pools between"  # noqa: E501
+REFUSED = (
+    "node 'relu' (Relu): reads {}, which may be negative; supported: after a convolution, a fully connected layer "
+    "or an Add, also with max pools between"
+)
 
 
-@pytest.mark.parametrize("where", ["an average pool", "the model's input"])
+@pytest.mark.parametrize("where", ["the average pool 'pool'", "the model's input"])
 def test_a_relu_that_no_convolution_takes_in_is_refused(where: str) -> None:
     first, pooling = convolution("first", 1, (8, 8), 1, 8), pool("pool", 8, (8, 8), 2, "average")
-    layers = (first, pooling, Relu("relu")) if where == "an average pool" else (Relu("relu"), first, pooling)
+    layers = (first, pooling, Relu("relu")) if "pool" in where else (Relu("relu"), first, pooling)
     with pytest.raises(CrosstileError) as error:
         merged(*layers)
     assert str(error.value) == REFUSED.format(where)

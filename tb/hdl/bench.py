@@ -15,10 +15,12 @@ from amaranth.hdl import ClockDomain, Elaboratable, Module, Value
 from amaranth.lib import stream
 from amaranth.sim import Simulator
 from crosstile.accelerator import Accelerator, lane_bits
+from crosstile.crosspoint import CrosspointEngine
 from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold, PlaneGeometry, legal_folds
-from crosstile.network_plan import NetworkPlan, StagePlan, input_format, lanes_in, lanes_out, least_depth, output_format
-from crosstile.pool_plan import PoolPlan
+from crosstile.layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
+from crosstile.network_plan import NetworkPlan
+from crosstile.timing import QUEUE_CYCLES
 from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.geometry import Axes, ConvolutionGeometry, PoolGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer, PoolLayer
@@ -244,13 +246,21 @@ def plan_of(
     """Return a chain's plan: `folds` for its convolutions (else the widest), `lanes` into a first pool."""
     convolutions = [layer for layer in layers if isinstance(layer, ConvolutionLayer)]
     picks = iter(folds or [widest(layer) for layer in convolutions])
-    stages: list[StagePlan] = []
+    plans: list[LayerPlan] = []
     for layer in layers:
         if isinstance(layer, PoolLayer):
-            stages.append(PoolPlan(layer, lanes_out(stages[-1]) if stages else lanes))
+            plans.append(PoolingPlan(layer, plans[-1].stages[-1].lanes_out if plans else lanes))
         else:
-            stages.append(CrosspointPlan(layer, next(picks)))
-    return NetworkPlan(network(layers), tuple(stages), tuple(depths or [least_depth(stage) for stage in stages]))
+            plans.append(ConvolutionPlan(layer, "steered", next(picks)))
+    plan = NetworkPlan(network(layers), tuple(plans))
+    return with_depths(plan, depths) if depths else plan
+
+
+def with_depths(plan: NetworkPlan, depths: Sequence[int]) -> NetworkPlan:
+    """Return the plan with the given queue depth behind each layer; what stands between layers keeps its own."""
+    given = iter(depths)
+    stages = zip(plan.stages, plan.depths, strict=True)
+    return replace(plan, depths=tuple(own if stage.layer is None else (next(given),) for stage, own in stages))
 
 
 def random_frames(plan: NetworkPlan, count: int, seed: int = 0) -> Integers:
@@ -267,8 +277,7 @@ def random_frames(plan: NetworkPlan, count: int, seed: int = 0) -> Integers:
 def accelerator_bench(plan: NetworkPlan, frames: Integers, **settings: Any) -> StreamBench:
     """Return the bench of a plan's accelerator, for frames (frames, channels, *spatial)."""
     dut: Any = Accelerator(plan)
-    first = plan.stages[0]
-    beats = beats_of(frames, lanes_in(first), lane_bits(input_format(first)))
+    beats = beats_of(frames, plan.lanes_in, lane_bits(plan.input_format))
     last = [int((index + 1) % plan.beats_in == 0) for index in range(len(beats))]
     source = Port(dut.s_axis_tdata, dut.s_axis_tvalid, dut.s_axis_tready, dut.s_axis_tlast)
     sink = Port(dut.m_axis_tdata, dut.m_axis_tvalid, dut.m_axis_tready, dut.m_axis_tlast)
@@ -278,10 +287,9 @@ def accelerator_bench(plan: NetworkPlan, frames: Integers, **settings: Any) -> S
 
 def results_of(plan: NetworkPlan, run: Run) -> Integers:
     """Return a run's results as frames of the network's output shape."""
-    final = plan.stages[-1]
-    legal = output_format(final)
+    legal = plan.output_format
     shape = plan.network.layers[-1].output_shape
-    found = frames_of(run.beats, shape, lanes_out(final), lane_bits(legal), legal.signed)
+    found = frames_of(run.beats, shape, plan.lanes_out, lane_bits(legal), legal.signed)
     return found.reshape(-1, *plan.network.output_shape)
 
 
@@ -311,3 +319,40 @@ def prove(
 def sums_width(values: Integers) -> int:
     """Return the width that these values need, two's complement."""
     return signed_bits_for(int(values.min()), int(values.max()))
+
+
+# One engine alone
+
+
+def engine_bench(plan: CrosspointPlan, frames: Integers, dut: Any = None, **settings: Any) -> StreamBench:
+    """Return the bench of one engine, for frames (frames, channels, *spatial), its queue never full unstalled.
+
+    `dut` is what stands in the engine's place, with its two streams.
+    """
+    engine = dut or CrosspointEngine(plan, plan.pipeline_cycles + 4)
+    beats = beats_of(frames, plan.lanes_in, plan.input_format.bits)
+    expected = len(frames) * plan.operations.beats_out
+    return StreamBench(engine, Port.of(engine.input), Port.of(engine.output), beats, expected, **settings)
+
+
+def engine_results(plan: CrosspointPlan, run: Run) -> Integers:
+    """Return a run's results as frames of the layer's output shape."""
+    legal = plan.output_format
+    return frames_of(run.beats, plan.layer.output_shape, plan.lanes_out, legal.bits, legal.signed)
+
+
+def prove_engine(plan: CrosspointPlan, frames: Integers | int = 2, dut: Any = None, **settings: Any) -> Run:
+    """Hold an engine equal to golden, bit for bit, and, where nothing stalls, every beat to its predicted cycle."""
+    legal, geometry = plan.input_format, plan.layer.geometry
+    inputs = frames
+    if isinstance(inputs, int):
+        generator = np.random.default_rng(settings.get("seed", 1))
+        shape = inputs, geometry.in_channels, *geometry.input_size
+        inputs = generator.integers(legal.minimum, legal.maximum + 1, shape)
+    run = engine_bench(plan, inputs, dut, **settings).run()
+    np.testing.assert_array_equal(engine_results(plan, run), plan.layer.run(inputs))
+    if settings.get("stall", "none") == "none":
+        sends = np.flatnonzero(np.tile(plan.operations.sends, len(inputs)))
+        first = 1  # the programs show their first words a cycle after reset
+        assert run.cycles == (sends + first + plan.pipeline_cycles + QUEUE_CYCLES).tolist()
+    return run

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from crosstile.accelerator import lane_bits
 from crosstile.fold import Fold
+from crosstile.mapper import Options, map_network
 from crosstile.network_plan import NetworkPlan
 from crosstile_golden.numbers import NumberFormat
 
 from .bench import INT8, STALLS, accelerator_bench, convolution, plan_of, pool, prove, random_frames, results_of
+from .test_stages import NETWORKS as GRAPHS
 
 
 def network(together: bool) -> NetworkPlan:
@@ -23,7 +25,15 @@ def network(together: bool) -> NetworkPlan:
     return plan_of(layers, [first, Fold(1, 1, 4, 1)])
 
 
-PLANS = {"together": network(True), "in turn": network(False)}
+def mapped(name: str, architecture: str) -> NetworkPlan:
+    """Return a network of branches, as the mapper plans it with one architecture."""
+    return map_network(GRAPHS[name], None, options=Options(architectures=(architecture,)))
+
+
+PLANS = {
+    "together": network(True), "in turn": network(False),
+    "residual": mapped("diamond", "steered"), "residual of a volume, buffered": mapped("volumes", "buffered"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("stall", STALLS)

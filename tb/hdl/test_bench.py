@@ -9,8 +9,8 @@ from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from crosstile import crosspoint, pool_plan
-from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.fold import Fold
+from crosstile.layer_plan import ConvolutionPlan
 from crosstile.network_plan import NetworkPlan
 from crosstile.streams import CreditQueue
 from crosstile_golden.activation import NONE
@@ -27,6 +27,7 @@ from .bench import (
     pool,
     prove,
     random_frames,
+    with_depths,
 )
 
 LAYOUT = data.ArrayLayout(8, 1)
@@ -104,15 +105,19 @@ LAYER = convolution(2, 2, (5, 4), (3, 3), begin=(1, 1), end=(0, 1), writes=INT8,
 TOGETHER, IN_TURN = Fold(3, 3, 2, 2), Fold(1, 3, 2, 1)
 
 
-def rows_changed(change: Callable[[Any], Any]) -> type[CrosspointPlan]:
-    """Return a plan whose stored mode program is another one."""
+def rows_changed(change: Callable[[Any], Any]) -> Callable[[Fold], ConvolutionPlan]:
+    """Return what makes a plan whose stored mode program is another one."""
 
-    class Changed(CrosspointPlan):
-        @property
-        def row_steps(self) -> Any:
-            return change(super().row_steps)
+    def changed(fold: Fold) -> ConvolutionPlan:
+        plan = ConvolutionPlan(LAYER, "steered", fold)
+        vars(plan.engine)["row_steps"] = change(plan.engine.row_steps)
+        return plan
 
-    return Changed
+    return changed
+
+
+def with_layer(**fields: Any) -> Callable[[Fold], ConvolutionPlan]:
+    return lambda fold: ConvolutionPlan(replace(LAYER, **fields), "steered", fold)
 
 
 def late(steps: Any) -> Any:
@@ -121,21 +126,12 @@ def late(steps: Any) -> Any:
     return tuple(replace(step, emit=emit) for step, emit in zip(steps, emits, strict=True))
 
 
-def swapped(plan: NetworkPlan, stage: Any) -> NetworkPlan:
-    """Return the plan with another first stage."""
-    return replace(plan, stages=(stage, *plan.stages[1:]))
-
-
-DEFECTS: dict[str, Callable[[Fold], Any]] = {
-    "shifts one bit too far": lambda fold: CrosspointPlan(replace(LAYER, shift=LAYER.shift + 1), fold),
-    "leaves out the rectifier": lambda fold: CrosspointPlan(replace(LAYER, activation=NONE, bias=LAYER.bias + 1), fold),
-    "never starts afresh": lambda fold: rows_changed(
-        lambda steps: tuple(replace(step, fresh=False) for step in steps)
-    )(LAYER, fold),
-    "emits a row late": lambda fold: rows_changed(late)(LAYER, fold),
-    "drops a row": lambda fold: rows_changed(
-        lambda steps: (steps[0], replace(steps[1], passes=0), *steps[2:])
-    )(LAYER, fold),
+DEFECTS: dict[str, Callable[[Fold], ConvolutionPlan]] = {
+    "shifts one bit too far": with_layer(shift=LAYER.shift + 1),
+    "leaves out the rectifier": with_layer(activation=NONE, bias=LAYER.bias + 1),
+    "never starts afresh": rows_changed(lambda steps: tuple(replace(step, fresh=False) for step in steps)),
+    "emits a row late": rows_changed(late),
+    "drops a row": rows_changed(lambda steps: (steps[0], replace(steps[1], passes=0), *steps[2:])),
 }
 
 
@@ -146,7 +142,7 @@ def test_an_engine_is_refused_that(defect: str, fold: Fold) -> None:
         pytest.skip("with rows in turn the first kernel row starts afresh by itself")
     plan = plan_of([LAYER], [fold])
     with pytest.raises(AssertionError):
-        prove(plan, hardware=swapped(plan, DEFECTS[defect](fold)))
+        prove(plan, hardware=NetworkPlan(plan.network, (DEFECTS[defect](fold),)))
 
 
 def push_changed(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:
@@ -174,7 +170,7 @@ def test_an_engine_is_refused_whose_result_comes_a_cycle_early(monkeypatch: pyte
 
 def test_an_engine_is_refused_that_is_right_but_slow() -> None:
     plan = plan_of([LAYER], [TOGETHER])
-    slow = replace(plan, depths=(2,))
+    slow = with_depths(plan, [2])
     prove(slow)
     with pytest.raises(AssertionError):
         prove(plan, hardware=slow)

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 from crosstile.fold import Fold
+from crosstile.layer_plan import ConvolutionPlan, architecture_folds
+from crosstile.network_plan import NetworkPlan
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from .bench import INT8, STALLS, UINT8, convolution, folds_of, plan_of, prove, widest
+from .bench import INT8, STALLS, UINT8, convolution, folds_of, network, plan_of, prove, widest
 
 KERNELS = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (1, 7), (7, 1), (2, 5)]
 
@@ -144,6 +146,29 @@ def test_any_depth_of_queue_keeps_values_and_prediction(depth: int) -> None:
     layer = SHAPES["one plane"]
     prove(plan_of([layer], depths=[depth]))
     prove(plan_of([layer], depths=[depth]), stall="both")
+
+
+NETWORKS = {
+    "two layers": [
+        convolution(2, 3, (6, 5), (3, 3), begin=(1, 1), end=(1, 1), name="a", seed=31),
+        convolution(3, 2, (6, 5), (2, 3), begin=(1, 0), name="b", seed=32),
+    ],
+    "a volume": [convolution(1, 2, (3, 5, 4), (2, 3, 3), begin=(0, 1, 1), end=(0, 1, 1), seed=33)],
+}
+
+
+@pytest.mark.parametrize("stall", ["none", "both"])
+@pytest.mark.parametrize("steering", ["computed", "stored"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_output_controllers_in_a_network(name: str, steering: str, stall: str) -> None:
+    """Layers follow one another with nothing stored between them, each steered anew (US 2020/0117986 [0072])."""
+    layers = NETWORKS[name]
+    plans = []
+    for layer in layers:
+        folds = architecture_folds(layer, "steered")
+        fold = max((fold for fold in folds if fold.kernel_rows > 1), key=lambda fold: fold.multipliers)
+        plans.append(ConvolutionPlan(layer, "steered", fold, steering))
+    prove(NetworkPlan(network(layers), tuple(plans)), stall=stall)
 
 
 @pytest.mark.parametrize("filters", [1, 2])

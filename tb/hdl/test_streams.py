@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
-from crosstile.streams import CreditQueue, Join, Split, beat_layout, delay, shape_of
+from crosstile.streams import CreditQueue, Fork, Join, Split, beat_layout, delay, shape_of
 from crosstile.timing import QUEUE_CYCLES
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
@@ -138,6 +138,65 @@ def test_join_refuses_lanes_that_do_not_divide(lanes_in: int, lanes_out: int) ->
     with pytest.raises(CrosstileError) as error:
         Join(UINT8, lanes_in, lanes_out, 2)
     assert str(error.value) == f"lanes_in must divide {lanes_out}, not {lanes_in}"
+
+
+async def drive_fork(context: Any, dut: Any, chances: tuple[float, float], generator: Any) -> list[list[int]]:
+    """Compare a fork with a model queue per output in every cycle; return what left each."""
+    models, left = [Model(depth) for depth in dut.depths], [[] for _ in dut.depths]
+    for cycle in range(CYCLES):
+        beat, valid = generator.randrange(256), generator.random() >= chances[0]
+        context.set(dut.input.p.as_value(), beat)
+        context.set(dut.input.valid, valid)
+        room = all(model.free > 0 for model in models)
+        assert context.get(dut.input.ready) == room, cycle
+        for model, output, found in zip(models, dut.outputs, left, strict=True):
+            ready = generator.random() >= chances[1]
+            context.set(output.ready, ready)
+            shows = model.shows(cycle)
+            assert context.get(output.valid) == shows, cycle
+            if shows:
+                assert context.get(output.p.as_value()) == model.beats[0][1]
+            if shows and ready:
+                found.append(model.beats.pop(0)[1])
+            if valid and room:
+                model.beats.append((cycle + Fork.PIPELINE_CYCLES + QUEUE_CYCLES, beat))
+            model.free += (shows and ready) - (valid and room)
+        await context.tick()
+    return left
+
+
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("depths", [(1, 1), (4, 4), (2, 7), (9, 1, 4)])
+def test_fork_equals_a_list_per_queue_in_every_cycle(depths: tuple[int, ...], stall: str) -> None:
+    dut = Fork(data.ArrayLayout(8, 1), depths)
+    left: list[list[int]] = []
+
+    async def process(context: Any) -> None:
+        left.extend(await drive_fork(context, dut, STALLS[stall], random.Random(3)))
+
+    clocked(dut, process)
+    shortest = min(map(len, left))
+    assert shortest > CYCLES // (4 * max(1, 4 // min(depths)))
+    assert all(found[:shortest] == left[0][:shortest] for found in left)
+    if stall == "none" and min(depths) >= Fork.PIPELINE_CYCLES + QUEUE_CYCLES + 1:
+        assert shortest == CYCLES - Fork.PIPELINE_CYCLES - QUEUE_CYCLES
+
+
+@pytest.mark.parametrize("stuck", [0, 1, 2])
+def test_fork_waits_for_the_queue_that_is_full(stuck: int) -> None:
+    dut, taken = Fork(data.ArrayLayout(8, 1), (3, 4, 5)), 0
+
+    async def process(context: Any) -> None:
+        nonlocal taken
+        context.set(dut.input.valid, 1)
+        for index, output in enumerate(dut.outputs):
+            context.set(output.ready, index != stuck)
+        for _ in range(60):
+            taken += context.get(dut.input.ready)
+            await context.tick()
+
+    clocked(dut, process)
+    assert taken == dut.depths[stuck]
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8, 16])

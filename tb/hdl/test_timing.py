@@ -1,140 +1,79 @@
-"""Predicted cycles equal an independent model, and what is extrapolated equals what is run in full."""
+"""Predicted cycles equal a model of another kind, which steps every clock; what is extrapolated equals a full run."""
 
-import random
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from crosstile import timing
 from crosstile.fold import Fold
-from crosstile.network_plan import FRAMES_TO_SETTLE, JOIN_DEPTH, Link, NetworkPlan, least_depth, pipeline_cycles
-from crosstile.streams import Join
-from crosstile.timing import QUEUE_CYCLES, START_CYCLES, Node, Operations, Timing, predict
+from crosstile.network_plan import FRAMES_TO_SETTLE, NetworkPlan, least_depth
+from crosstile.timing import QUEUE_CYCLES, Input, Node, Operations, Queue, predict
 
-from .bench import convolution, plan_of, pool, prove
+from .bench import convolution, plan_of, pool, prove, with_depths
+from .stepped import Graph, Machine, StoppedError, graph_of, stepped
 
-
-@dataclass
-class Actor:
-    """A stage as a list of operations, its queue as a list of the cycles in which each beat shows and is gone."""
-
-    takes: list[bool]
-    sends: list[bool]
-    pipeline: int
-    depth: int
-    split: int
-    issued: list[int] = field(default_factory=list)
-    shows: list[int] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-    parts_taken: int = 0
-
-    def advance(self, source: "Actor | None", frames: int) -> bool:
-        """Issue every operation whose cycle is known; tell whether any was."""
-        start = len(self.issued)
-        while len(self.issued) < frames * len(self.takes):
-            cycle = self.next_cycle(source)
-            if cycle is None:
-                break
-            self.issue(source, cycle)
-        return len(self.issued) > start
-
-    def next_cycle(self, source: "Actor | None") -> int | None:
-        """Return the first cycle in which the next operation may issue, or nothing while that is not known."""
-        index = len(self.issued) % len(self.takes)
-        earliest = [self.issued[-1] + 1 if self.issued else START_CYCLES]
-        if self.takes[index]:
-            beat = self.parts_taken // self.split
-            if source and beat >= len(source.shows):
-                return None
-            earliest.append(source.shows[beat] if source else QUEUE_CYCLES)
-        if self.sends[index] and len(self.shows) >= self.depth:
-            freed = len(self.shows) - self.depth
-            if freed >= len(self.gone):
-                return None
-            earliest.append(self.gone[freed] + 1)
-        return max(earliest)
-
-    def issue(self, source: "Actor | None", cycle: int) -> None:
-        index = len(self.issued) % len(self.takes)
-        self.issued.append(cycle)
-        if self.takes[index]:
-            self.parts_taken += 1
-            if source and self.parts_taken % self.split == 0:
-                source.gone.append(cycle)
-        if self.sends[index]:
-            self.shows.append(cycle + self.pipeline + QUEUE_CYCLES)
+STOPPED = r"^the stages wait for each other: their beats per frame or their queues do not match$"
 
 
-def independent(actors: list[Actor], frames: int) -> Timing:
-    """Return the timing by the cycle of each event: the latest of what it waits for. Nothing is stepped."""
-    moving = True
-    while moving:
-        moving = False
-        for index, actor in enumerate(actors):
-            moving |= actor.advance(actors[index - 1] if index else None, frames)
-        final = actors[-1]
-        for beat in range(len(final.gone), len(final.shows)):
-            final.gone.append(max(final.shows[beat], final.gone[-1] + 1 if final.gone else 0))
-    per_frame = sum(final.sends)
-    ends = final.gone[per_frame - 1 :: per_frame]
-    assert len(ends) == frames
-    interval = ends[-1] - ends[-2] if frames > 1 else ends[-1] + 1
-    return Timing(final.gone[0], tuple(ends), interval)
+def nodes_of(seed: int, deep: bool = False) -> list[Node]:
+    return Graph(seed, deep).nodes
 
 
-def actors_of(plan: NetworkPlan) -> list[Actor]:
-    """Return a network's stages and joins as actors, straight from its plan."""
-    actors, split = [], 1
-    for index, (stage, depth) in enumerate(zip(plan.stages, plan.depths, strict=True)):
-        takes, sends = stage.operations.takes.tolist(), stage.operations.sends.tolist()
-        actors.append(Actor(takes, sends, pipeline_cycles(stage), depth, split))
-        if index == len(plan.links):
-            break
-        link = plan.links[index]
-        split = link.split
-        if link.join > 1:
-            count = sum(sends) * link.split
-            whole = [(part + 1) % link.join == 0 for part in range(count)]
-            actors.append(Actor([True] * count, whole, Join.PIPELINE_CYCLES, JOIN_DEPTH, split))
-            split = 1
-    return actors
+def agree(seed: int, frames: int, deep: bool) -> bool:
+    """Hold the prediction to the model, a stop included; tell whether it ran."""
+    machine = Machine(nodes_of(seed, deep), frames)
+    try:
+        expected = machine.run()
+    except StoppedError:
+        with pytest.raises(AssertionError, match=STOPPED):
+            predict(nodes_of(seed, deep), frames)
+        return False
+    nodes = nodes_of(seed, deep)
+    assert predict(nodes, frames) == expected
+    run = [len(node.cycles) for node in nodes]  # what is extrapolated is not run
+    assert [node.cycles for node in nodes] == [cycles[:end] for cycles, end in zip(machine.events, run, strict=True)]
+    assert [queue.peak() for node in nodes for queue in node.outputs] == machine.peaks()
+    return True
 
 
-def random_nodes(seed: int) -> tuple[list[Node], list[Actor]]:
-    """Return a chain of random stages whose beats match, as nodes and as actors."""
-    generator = random.Random(seed)
-    nodes, actors = [], []
-    beats = generator.randint(1, 12)
-    for _ in range(generator.randint(1, 4)):
-        split = generator.choice([1, 1, 2, 3]) if nodes else 1
-        out = generator.randint(1, 12)
-        length = max(beats * split, out) + generator.randint(0, 15)
-        takes = [True] * (beats * split) + [False] * (length - beats * split)
-        sends = [True] * out + [False] * (length - out)
-        generator.shuffle(takes)
-        generator.shuffle(sends)
-        pipeline, depth = generator.randint(1, 9), generator.randint(1, 6)
-        nodes.append(Node(Operations(np.array(takes), np.array(sends)), pipeline, depth, split))
-        actors.append(Actor(takes, sends, pipeline, depth, split))
-        beats = out
-    return nodes, actors
+@pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
+@pytest.mark.parametrize("seed", range(50))
+def test_prediction_equals_the_stepped_model(seed: int, deep: bool) -> None:
+    for frames in (1, 2, 7):
+        agree(seed, frames, deep)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 7])
-@pytest.mark.parametrize("seed", range(60))
-def test_prediction_equals_the_independent_model(seed: int, frames: int) -> None:
-    nodes, actors = random_nodes(seed)
-    assert predict(nodes, frames) == independent(actors, frames)
+def test_the_random_graphs_hold_enough_of_everything() -> None:
+    ran = [agree(seed, 2, deep=False) for seed in range(60)]
+    graphs = [nodes_of(seed, True) for seed in range(60)]
+    assert 15 <= sum(ran) <= 45  # of shallow queues, some stop
+    assert all(agree(seed, 2, deep=True) for seed in range(0, 60, 6))
+    assert sum(any(len(node.inputs) > 1 for node in nodes) for nodes in graphs) > 40
+    assert sum(any(len(node.outputs) > 2 for node in nodes) for nodes in graphs) > 10
+    assert sum(any(entry.split > 1 for node in nodes for entry in node.inputs[1:]) for nodes in graphs) > 10
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_extrapolation_over_many_frames_equals_the_full_run(seed: int) -> None:
-    nodes, actors = random_nodes(seed)
-    assert predict(nodes, 90).frame_ends == independent(actors, 90).frame_ends
+@pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
+@pytest.mark.parametrize("seed", range(24))
+def test_extrapolation_over_many_frames_equals_the_full_run(seed: int, deep: bool) -> None:
+    try:
+        expected = stepped(nodes_of(seed, deep), 90)
+    except StoppedError:
+        with pytest.raises(AssertionError, match=STOPPED):
+            predict(nodes_of(seed, deep), 90)
+        return
+    assert predict(nodes_of(seed, deep), 90) == expected
+
+
+def test_few_frames_are_run_where_the_rest_follows() -> None:
+    nodes = three_stages().nodes()
+    predict(nodes, 10_000)
+    assert len(nodes[-1].cycles) <= FRAMES_TO_SETTLE * len(nodes[-1].events)
 
 
 def three_stages() -> NetworkPlan:
-    """Return a network whose first link joins 2 lanes to 3 parts and whose second splits 6 lanes."""
+    """Return a network of which 2 lanes are joined to 3 parts, and 6 lanes then split."""
     layers = [
         convolution(2, 6, (6, 6), (3, 3), begin=(1, 1), end=(1, 1), name="a", seed=1),
         convolution(6, 6, (6, 6), (1, 1), name="b", seed=2),
@@ -144,7 +83,7 @@ def three_stages() -> NetworkPlan:
     return plan_of(layers, folds)
 
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[], NetworkPlan]] = {
     "split and join": three_stages,
     "convolution, pool, dense": lambda: plan_of([
         convolution(1, 4, (6, 6), (3, 3), name="a"),
@@ -155,19 +94,19 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_equals_the_independent_model_and_hardware(name: str) -> None:
+def test_a_network_equals_the_stepped_model_and_hardware(name: str) -> None:
     plan = NETWORKS[name]()
     for frames in (1, 4, FRAMES_TO_SETTLE):
-        assert plan.timing(frames) == independent(actors_of(plan), frames)
+        assert plan.timing(frames) == stepped(graph_of(plan), frames)
     prove(plan, 3)
-    steady = independent(actors_of(plan), FRAMES_TO_SETTLE)
+    steady = stepped(graph_of(plan), FRAMES_TO_SETTLE)
     assert (plan.cycles_per_frame, plan.latency) == (steady.interval, steady.first_output)
 
 
 @pytest.mark.parametrize("depths", [(1, 1, 1), (3, 1, 2), (40, 40, 40)])
-def test_a_network_with_other_queues_equals_the_independent_model_and_hardware(depths: tuple[int, ...]) -> None:
-    plan = replace(three_stages(), depths=depths)
-    assert plan.timing(5) == independent(actors_of(plan), 5)
+def test_a_network_with_other_queues_equals_the_stepped_model_and_hardware(depths: tuple[int, ...]) -> None:
+    plan = with_depths(three_stages(), depths)
+    assert plan.timing(5) == stepped(graph_of(plan), 5)
     prove(plan, 2)
 
 
@@ -175,7 +114,7 @@ def test_a_network_with_other_queues_equals_the_independent_model_and_hardware(d
 def test_the_least_depth_keeps_a_stage_at_full_rate_and_one_place_fewer_does_not(channels: int) -> None:
     layer = convolution(channels, 2, (6, 6), (1, 1))
     full = plan_of([layer])
-    least = least_depth(full.stages[0])
+    least = least_depth(full.stages[0].plan)
     assert full.cycles_per_frame == full.slowest == 36
     short = plan_of([layer], depths=[least - 1])
     assert short.cycles_per_frame > 36
@@ -183,20 +122,80 @@ def test_the_least_depth_keeps_a_stage_at_full_rate_and_one_place_fewer_does_not
     prove(short, 2)
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "split", "join"), [(1, 1, 1, 1), (6, 2, 3, 1), (2, 6, 1, 3), (4, 6, 2, 3), (3, 2, 3, 2)]
-)
-def test_a_link_splits_to_the_greatest_common_lanes_and_joins(before: int, after: int, split: int, join: int) -> None:
-    link = Link(before, after)
-    assert (link.split, link.join) == (split, join)
-    assert before // split == after // join == link.between
+EACH = Operations(np.ones(2, np.bool_), np.ones(2, np.bool_))
 
 
 def test_stages_whose_beats_do_not_match_are_told_apart_from_slow_ones() -> None:
-    one = Operations(np.ones(2, np.bool_), np.ones(2, np.bool_))
     three = Operations(np.ones(3, np.bool_), np.array([False, False, True]))
-    with pytest.raises(AssertionError, match=r"^the stages wait for each other: their beats per frame do not match$"):
-        predict([Node(one, 2, 2), Node(three, 2, 2)], 1)
+    queue = Queue(2)
+    with pytest.raises(AssertionError, match=STOPPED):
+        predict([Node(EACH, 2, [queue], [Input(None)]), Node(three, 2, [Queue(2)], [Input(queue)])], 1)
+
+
+def diamond(depth: int) -> list[Node]:
+    """Return a fork, a stage that sends only after it has taken all 4 beats, and the sum of both."""
+    each = Operations(np.ones(4, np.bool_), np.ones(4, np.bool_))
+    late = Operations(np.array([True] * 4 + [False] * 4), np.array([False] * 4 + [True] * 4))
+    main, residual, changed = Queue(9), Queue(depth), Queue(9)
+    return [
+        Node(each, 1, [main, residual], [Input(None)]),
+        Node(late, 3, [changed], [Input(main)]),
+        Node(each, 2, [Queue(9)], [Input(changed), Input(residual)]),
+    ]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_residual_s_queue_that_holds_too_little_stops_everything(depth: int) -> None:
+    with pytest.raises(StoppedError):
+        stepped(diamond(depth), 1)
+    with pytest.raises(AssertionError, match=STOPPED):
+        predict(diamond(depth), 1)
+
+
+def test_a_residual_s_queue_as_deep_as_its_peak_costs_no_cycle() -> None:
+    nodes = diamond(50)
+    ample = predict(nodes, 7)
+    peak = nodes[0].outputs[1].peak()
+    assert 4 <= peak < 50
+    assert predict(diamond(peak), 7) == stepped(diamond(peak), 7) == ample
+
+
+plain_take, plain_advance = timing._Reader.take, Node.advance
+
+
+def early_place(queue: Queue) -> int:
+    index = len(queue.reserved) - queue.depth
+    known = index < len(queue.freed)
+    return 0 if index < 0 else queue.freed[index] if known else timing.UNKNOWN
+
+
+def whole_beat(reader: timing._Reader, cycle: int) -> None:
+    reader.split = 1
+    plain_take(reader, cycle)
+
+
+def without_residuals(node: Node, frames: int) -> bool:
+    for reader in node._readers[1:]:
+        reader.ready = lambda: 0  # type: ignore[method-assign]
+    return plain_advance(node, frames)
+
+
+DEFECTS: dict[str, tuple[str, object]] = {
+    "never waits for a place": ("Queue.place", lambda _queue: 0),
+    "frees a place in the same cycle": ("Queue.place", early_place),
+    "shows a beat a cycle late": ("QUEUE_CYCLES", QUEUE_CYCLES + 1),
+    "takes every part for a beat": ("_Reader.take", whole_beat),
+    "never waits for a residual": ("Node.advance", without_residuals),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_the_stepped_model_refuses_a_prediction_that(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, change = DEFECTS[defect]
+    monkeypatch.setattr(f"crosstile.timing.{place}", change)
+    with pytest.raises((AssertionError, IndexError, pytest.fail.Exception)):
+        for seed in range(12):
+            agree(seed, 2, deep=False)
 
 
 def test_frames_end_one_interval_apart_once_settled() -> None:

@@ -5,15 +5,19 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 from crosstile.accelerator import Accelerator
+from crosstile.mapper import Options, map_network
 from crosstile.network_plan import NetworkPlan
 from crosstile.verilog import emit
 
 from .bench import convolution, plan_of, pool
+from .test_stages import LINKED
+from .test_stages import NETWORKS as GRAPHS
 
 
 def network(seed: int = 1) -> NetworkPlan:
@@ -77,8 +81,17 @@ def test_it_begins_with_its_owner_and_holds_one_top_module_of_the_name_given(tex
     assert {port.strip() for port in header[1].split(",")} == ports
 
 
-def test_yosys_reads_it_and_finds_no_problem(text: str, tmp_path: Path) -> None:
-    (tmp_path / "digits.v").write_text(text)
+NETWORKS: dict[str, Callable[[], NetworkPlan]] = {
+    "chain": network,
+    "residual": lambda: map_network(GRAPHS["downsample"], None),
+    "buffered volume": lambda: map_network(GRAPHS["volumes"], None, options=Options(architectures=("buffered",))),
+    "durations": lambda: map_network(LINKED["with a pool"], None, options=Options(links="durations")),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_yosys_reads_it_and_finds_no_problem(name: str, tmp_path: Path) -> None:
+    (tmp_path / "digits.v").write_text(emit(Accelerator(NETWORKS[name]()), "digits"))
     script = (
         "from pyosys import libyosys as y\nd = y.Design()\n"
         "for c in ('read_verilog digits.v', 'hierarchy -check -top digits', 'proc', 'check -assert'):"

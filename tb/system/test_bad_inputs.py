@@ -24,8 +24,8 @@ MODELS: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     "not ONNX": (b"hello", "{model}: not an ONNX file"),
     "empty": (b"", "{model}: not an ONNX file"),
     "operator": (
-        model([make("Sigmoid", ["x"], ["y"], name="s")], {}),
-        f"node 's' (Sigmoid): operator not supported; supported: {', '.join(sorted(OPERATORS))}",
+        model([make("Softplus", ["x"], ["y"], name="s")], {}),
+        f"node 's' (Softplus): operator not supported; supported: {', '.join(sorted(OPERATORS))}",
     ),
     "attribute": (
         model([conv(auto_pad="MIRROR")], FILTERS),

@@ -15,7 +15,7 @@ from crosstile import __version__
 from crosstile_cli.toolchain import TOOLS
 from crosstile_golden.network import IntegerNetwork
 
-COMMANDS = ("compile", "run", "simulate", "synthesize", "doctor")
+COMMANDS = ("compile", "run", "simulate", "synthesize", "generate", "doctor")
 SIMULATORS = ("icarus", "verilator", "amaranth")
 FILES = {"network.npz", "mapping.json", "report.json", "report.html", "verilog/tiny.v"}
 

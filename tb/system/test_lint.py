@@ -11,6 +11,7 @@ import pytest
 from commands import Inputs, compile_quietly
 from crosstile_cli.synthesis import synthesize
 from crosstile_cli.toolchain import require
+from generated import REQUESTS, generate
 
 WAIVERS = Path(__file__).parents[1] / "verilator_waivers.vlt"
 FAMILIES = ("ice40", "ecp5", "xilinx", "gowin", "intel")
@@ -35,14 +36,15 @@ def verilog(compiled: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mappings(inputs: Inputs, verilog: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same network on as few multipliers as there can be, on as many, and on some."""
+    """The same network on as few multipliers as there can be, on as many, and on some; and a block by itself."""
     folder = tmp_path_factory.mktemp("mapped")
     builds = [compile_quietly(inputs, folder / str(multipliers), multipliers) for multipliers in (2, 56)]
-    return [verilog, *(build / "verilog" / "tiny.v" for build in builds)]
+    steering = generate(REQUESTS["mode_computed"], folder / "steering.v", "--name", "tiny")
+    return [verilog, *(build / "verilog" / "tiny.v" for build in builds), steering.path]
 
 
 def test_nothing_is_left_to_say(mappings: list[Path]) -> None:
-    assert [lint(design, WAIVERS) for design in mappings] == [""] * 3
+    assert [lint(design, WAIVERS) for design in mappings] == [""] * len(mappings)
 
 
 def test_every_waiver_is_needed(mappings: list[Path], tmp_path: Path) -> None:

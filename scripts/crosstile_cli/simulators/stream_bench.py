@@ -68,6 +68,12 @@ def stream_bytes(verilog: Path, top: str) -> tuple[int, int]:
     return widths[_WIDE_INPUT] // 8, widths[_WIDE_OUTPUT] // 8
 
 
+def tied_inputs(verilog: Path, top: str) -> list[str]:
+    """Return the inputs that a stream bench holds at zero: those of the port that weights are loaded through."""
+    text = _module_text(verilog, top)
+    return re.findall(r"\binput\s+(?:wire\s+)?(?:\[\d+:0\]\s*)?(s_axil_\w+)", text)
+
+
 @dataclass(frozen=True)
 class StreamBench:
     """A checked request for one run.
@@ -131,6 +137,7 @@ class StreamBench:
     def render(self, template: str, **values: object) -> str:
         """Return a harness from `templates/`, for this design's widths."""
         shape = {"input_bytes": self.input_beats.shape[1], "output_bytes": self.output_bytes, "top": self.top}
+        shape |= {"tied": tied_inputs(self.verilog, self.top)}
         limits = {"reset_cycles": RESET_CYCLES, "idle_cycles": IDLE_CYCLES, "error_limit": ERROR_LIMIT}
         return _TEMPLATES.get_template(template).render(**shape, **limits, **values)
 

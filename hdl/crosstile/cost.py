@@ -1,0 +1,53 @@
+"""A rough count of logic cells, to choose between plans of nearly equal speed."""
+
+from math import ceil
+
+from .crosspoint_plan import CrosspointPlan
+from .layer_plan import ConvolutionPlan
+from .line_buffer_plan import LineBufferPlan
+
+BLOCK_WIDTH, BLOCK_DEPTH = 36, 512  # of a common block RAM
+BLOCK_CELLS = 100  # what a block RAM counts for: it is as scarce as so many cells
+SMALL_WIDTH, SMALL_DEPTH, SMALL_CELLS = 4, 16, 3  # of memory made of logic cells
+STAGE_CELLS = 150  # a stage's sequencer and queue
+
+
+def storage_cells(width: int, depth: int) -> int:
+    """Return the cells of a memory of `depth` words of `width` bits, in logic cells or block RAM."""
+    small = SMALL_CELLS * ceil(width / SMALL_WIDTH) * ceil(depth / SMALL_DEPTH)
+    block = BLOCK_CELLS * ceil(width / BLOCK_WIDTH) * ceil(depth / BLOCK_DEPTH)
+    return min(small, block)
+
+
+def engine_cells(engine: CrosspointPlan) -> int:
+    """Return the cells of a crosspoint engine, multipliers and weights left out.
+
+    An adder per product at the width of a sum, an accumulator with its multiplexer per column, an adder,
+    a shifter and a clamp per filter, the operands' registers and rings, and the integrators' memory.
+    """
+    layer, fold = engine.layer, engine.fold
+    sum_bits = layer.weight_bits + layer.input_format.bits + engine.tree_levels
+    adders = engine.columns * (engine.products_per_column - 1) * sum_bits
+    accumulators = engine.columns * engine.accumulator_bits * (1 if engine.pass_cycles == 1 else 2)
+    lanes = engine.lanes_out * 4 * engine.accumulator_bits
+    beat = fold.lanes_in * layer.input_format.bits
+    ring = storage_cells(beat, engine.window_pixels * engine.beats_per_pixel) + 2 * beat
+    words = max(engine.banks, 1) * engine.integrator_positions
+    kept = engine.integrator_memory_bits // (engine.plane.out_width * engine.filter_groups) // max(engine.banks, 1)
+    integrators = storage_cells(kept, 1 if engine.rows_together else words) if engine.banks else 0
+    if engine.rows_together:
+        integrators = storage_cells(kept * engine.banks, engine.integrator_positions)
+    return STAGE_CELLS + adders + accumulators + lanes + fold.kernel_columns * ring + integrators
+
+
+def buffer_cells(plan: LineBufferPlan) -> int:
+    """Return the cells of a line buffer: its memory, and the registers of the beats that it takes and sends."""
+    beats = (plan.lanes_in + 2 * plan.lanes_out) * plan.number_format.bits
+    kept = plan.kept_rows * plan.lanes * plan.number_format.bits
+    return STAGE_CELLS + beats + storage_cells(kept, plan.words)
+
+
+def estimated_cells(plan: ConvolutionPlan) -> int:
+    """Return the cells of a layer's stages together."""
+    buffers = (stage for stage in plan.stages if isinstance(stage, LineBufferPlan))
+    return engine_cells(plan.engine) + sum(map(buffer_cells, buffers))

@@ -1,0 +1,104 @@
+"""The line buffer: rows of activations, kept until the kernel's height is there."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .line_buffer_plan import LineBufferPlan
+from .program import Program
+from .storage import Storage
+from .streams import CreditQueue, beat_layout, delay
+
+
+class LineBuffer(wiring.Component):
+    """Collects under each position the activations of the last rows, see `LineBufferPlan`.
+
+    A word of the memory holds one position of all kept rows. Each beat that arrives reads its word, joins it at
+    the lower end, and the word moves up by a row: no row is ever searched for.
+
+    Parameters: `plan`; `depth`, places of the output queue.
+    Timing: a beat per cycle, rows of padding included; `LineBufferPlan.pipeline_cycles` from a beat to what it
+    completes entering the queue.
+    """
+
+    input: stream.Interface
+    output: stream.Interface
+
+    def __init__(self, plan: LineBufferPlan, depth: int):
+        self.plan = plan
+        self.depth = depth
+        self.input_layout = beat_layout(plan.number_format, plan.lanes_in)
+        self.output_layout = beat_layout(plan.number_format, plan.lanes_out)
+        super().__init__({
+            "input": In(stream.Signature(self.input_layout)), "output": Out(stream.Signature(self.output_layout)),
+        })
+
+    def _program(self) -> Program:
+        layout = data.StructLayout({"intake": 1, "emit": 1, "taps": self.plan.kernel})
+        return Program(layout, [
+            {"intake": step.intake, "emit": step.emit, "taps": sum(tap << i for i, tap in enumerate(step.taps))}
+            for step in self.plan.row_steps
+        ])
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the sequencer, the memory and the beat of taps."""
+        m = Module()
+        plan = self.plan
+        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        m.submodules.rows = rows = self._program()
+        wiring.connect(m, queue.output, wiring.flipped(self.output))
+        word = Signal(range(plan.words), name="word")
+        word_last = Signal()
+        free, go = Signal(), Signal()
+        m.d.comb += [
+            word_last.eq(word == plan.words - 1),
+            free.eq(rows.ready & (~rows.word.emit | queue.credit)),
+            self.input.ready.eq(rows.word.intake & free),
+            go.eq(free & (~rows.word.intake | self.input.valid)),
+            queue.reserve.eq(go & rows.word.emit),
+            rows.advance.eq(go & word_last),
+        ]
+        with m.If(go):
+            m.d.sync += word.eq(Mux(word_last, 0, word + 1))
+        cycles = plan.read_cycles
+        arrived = delay(m, self.input.p.as_value(), cycles, "arrived")
+        kept = self._kept(m, word, delay(m, go, cycles, "keep", resets=True), arrived)
+        taps = delay(m, rows.word.taps, cycles, "taps")
+        m.d.comb += [
+            queue.beat.as_value().eq(self._beat(m, [*kept, arrived], taps)),
+            queue.push.eq(delay(m, queue.reserve, plan.pipeline_cycles, "push", resets=True)),
+        ]
+        return m
+
+    def _kept(self, m: Module, address: Value, keep: Value, arrived: Value) -> list[Value]:
+        """Return the rows above the arrived beat at its position, oldest first; move them up by one."""
+        plan, bits = self.plan, len(arrived)
+        if not plan.kept_rows:
+            return []
+        size = bits * plan.kept_rows
+        if plan.words == 1:
+            word = Signal(size, name="kept", reset_less=True)
+            with m.If(keep):
+                m.d.sync += word.eq(Cat(word, arrived)[bits:])
+        else:
+            m.submodules.storage = storage = Storage(size, plan.words)
+            word = delay(m, storage.read_data, plan.read_cycles - 1, "kept")
+            m.d.comb += [
+                storage.read_address.eq(address),
+                storage.write_address.eq(delay(m, address, plan.read_cycles, "address")),
+                storage.write_data.eq(Cat(word, arrived)[bits:]),
+                storage.write.eq(keep),
+            ]
+        return [word[row * bits :][:bits] for row in range(plan.kept_rows)]
+
+    def _beat(self, m: Module, rows: list[Value], taps: Value) -> Value:
+        """Return the beat of taps, one cycle later, those outside of the rows as zero."""
+        plan = self.plan
+        step = plan.run * plan.number_format.bits
+        beat = []
+        for run in range(plan.lanes // plan.run):
+            for tap in range(plan.kernel):
+                part = Signal(step, name=f"part_{run}_{tap}", reset_less=True)
+                m.d.sync += part.eq(Mux(taps[tap], rows[tap * plan.dilation][run * step :][:step], 0))
+                beat.append(part)
+        return Cat(*beat)

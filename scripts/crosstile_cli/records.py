@@ -1,0 +1,142 @@
+"""What compile writes down: mapping.json, which decides the hardware, and report.json, which describes it."""
+
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+from crosstile import __version__
+from crosstile.accelerator import lane_bits
+from crosstile.crosspoint_plan import CrosspointPlan
+from crosstile.layer_plan import ConvolutionPlan, LayerPlan
+from crosstile.line_buffer_plan import LineBufferPlan
+from crosstile.network_plan import NetworkPlan
+from crosstile.pool_plan import PoolPlan
+from crosstile.pulse_plan import PulsePlan
+from crosstile.stages import Stage
+from crosstile_golden.network import IntegerNetwork, Layer
+from crosstile_golden.numbers import NumberFormat
+
+STREAM_ORDER = {
+    "rows": "(depth,) row, column, channel group; first channel in the least significant bits",
+    "columns": "(depth,) column, row, channel group; first channel in the least significant bits",
+}
+
+
+def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, Any]:
+    """Return mapping.json: everything that decides the hardware, and its port map."""
+    network = plan.network
+    order = STREAM_ORDER[orientation]
+    return {
+        "crosstile": __version__,
+        "name": name,
+        "clock": "clk",
+        "reset": {"name": "rst", "active": "high", "synchronous": True},
+        "orientation": orientation,
+        "input": _port("s_axis", plan.input_format, plan.lanes_in, plan.beats_in, network.input_shape, order),
+        "output": _port("m_axis", plan.output_format, plan.lanes_out, plan.beats_out, network.output_shape, order),
+        "frame_error": "high from an s_axis_tlast that is not on a frame's last beat, until reset",
+        "cycles_per_frame": plan.cycles_per_frame,
+        "latency_cycles": plan.latency,
+        "multipliers": plan.multipliers,
+        "links": plan.links,
+        "load_map": None if plan.load_map is None else plan.load_map.record,
+        "layers": [_layer_record(layer) for layer in plan.layers],
+        "stages": [
+            {
+                "layer": None if stage.layer is None else network.layers[stage.layer].name,
+                "block": block_name(stage), "channels_per_beat": stage.plan.lanes_out, "queue_depths": list(depths),
+            }
+            for stage, depths in zip(plan.stages, plan.depths, strict=True)
+        ],
+    }
+
+
+def _port(
+    prefix: str, number_format: NumberFormat, lanes: int, beats: int, shape: tuple[int, ...], order: str
+) -> dict[str, Any]:
+    return {
+        "prefix": prefix, "format": str(number_format), "channels_per_beat": lanes,
+        "bits_per_channel": lane_bits(number_format), "beats_per_frame": beats, "shape": list(shape), "order": order,
+    }
+
+
+def _layer_record(plan: LayerPlan) -> dict[str, Any]:
+    if not isinstance(plan, ConvolutionPlan):
+        return {"layer": plan.layer.name, "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat}
+    return {
+        "layer": plan.layer.name, "engine": "crosspoint", "architecture": plan.architecture,
+        "fold": asdict(plan.fold), "steering": plan.steering, "loadable": plan.loadable,
+        "rows_at_once": plan.rows_at_once,
+    }
+
+
+def block_name(stage: Stage) -> str:
+    """Return what kind of block a stage is."""
+    kinds = {
+        CrosspointPlan: "crosspoint engine", LineBufferPlan: "line buffer", PoolPlan: "pool", PulsePlan: "pulse link",
+    }
+    return kinds.get(type(stage.plan), "fork" if stage.queues > 1 else "join")
+
+
+def describe(
+    plan: NetworkPlan, network: IntegerNetwork, name: str, weight_bits: int, activation_bits: int,
+    noise: dict[str, float | None],
+) -> dict[str, Any]:
+    """Return report.json; shapes are those of `network`, in ONNX order, whatever the plan's orientation."""
+    queues = _queue_bits(plan)
+    layers = zip(plan.layers, network.layers, strict=True)
+    return {
+        "crosstile": __version__, "name": name, "scheme": network.scheme,
+        "weight_bits": weight_bits, "activation_bits": activation_bits,
+        "input": {
+            "shape": list(network.input_shape), "format": str(network.input_format), "scale": network.input_scale,
+        },
+        "output": {
+            "shape": list(network.output_shape), "format": str(plan.output_format), "scale": network.output_scale,
+        },
+        "multipliers": plan.multipliers,
+        "cycles_per_frame": plan.cycles_per_frame, "latency_cycles": plan.latency,
+        "stages": [
+            _layer_report(layer_plan, layer, plan)
+            | {"queue_bits": queues[index], "sqnr_db": noise[layer.name]}
+            for index, (layer_plan, layer) in enumerate(layers)
+        ],
+    }
+
+
+def _queue_bits(plan: NetworkPlan) -> list[int]:
+    """Return per layer the bits of the queues between it and the next: all stages since the layer before."""
+    bits, collected = [], 0
+    for stage, depths in zip(plan.stages, plan.depths, strict=True):
+        collected += sum(depths) * stage.plan.lanes_out * stage.plan.output_format.bits
+        if stage.layer is not None:
+            bits.append(collected)
+            collected = 0
+    return bits
+
+
+def _layer_report(layer_plan: LayerPlan, layer: Layer, plan: NetworkPlan) -> dict[str, Any]:
+    geometry = layer.geometry
+    common = {
+        "name": layer.name, "input": [geometry.in_channels, *geometry.input_size],
+        "output": list(layer.output_shape), "kernel": list(geometry.kernel),
+        "stride": list(geometry.stride), "padding": [*geometry.padding_begin, *geometry.padding_end],
+        "cycles_per_frame": layer_plan.cycles_per_frame, "activation_format": str(layer.output_format),
+    }
+    if not isinstance(layer_plan, ConvolutionPlan):
+        bits = sum(stage.memory_bits for stage in layer_plan.stages)
+        kind = {"kind": layer_plan.layer.geometry.kind, "kernel": list(geometry.kernel)}
+        return {"kind": "pool", "engine": "pool", "pool": kind, "window_memory_bits": bits, **common}
+    engine = layer_plan.engine
+    useful = layer_plan.useful_macs
+    return {
+        "kind": "convolution", "engine": "crosspoint", "architecture": layer_plan.architecture,
+        "macs": layer_plan.layer.geometry.macs, "useful_macs": useful,
+        "multipliers": layer_plan.multipliers, "fold": asdict(layer_plan.fold),
+        "utilisation": useful / (layer_plan.multipliers * plan.cycles_per_frame),
+        "accumulator_bits": engine.accumulator_bits, "weight_memory_bits": prod(layer_plan.layer.weight.shape)
+        * layer_plan.layer.weight_bits, "activation": layer_plan.layer.activation.kind,
+        "residual": layer_plan.layer.residual is not None,
+        "integrator_memory_bits": engine.integrator_memory_bits, "window_memory_bits": engine.window_memory_bits,
+        "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **common,
+    }
