@@ -199,11 +199,13 @@ class PoolingPlan:
 
     One stage, or for a volume one over each slice and one over the slices (US 2020/0117986 [0065], [0080]).
     rows_per_beat  rows that arrive at once, see `PoolPlan`: no row is stored then
+    local          values are pooled before they are sent on, and not behind the link to the next layer
     """
 
     layer: PoolLayer
     lanes: int
     rows_per_beat: int = 1
+    local: bool = True
 
     @cached_property
     def stages(self) -> tuple[PoolPlan, ...]:

@@ -7,13 +7,14 @@ import numpy as np
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
+from .same_format import SameFormat
 from .timing import Operations
 
 DEEP = 16  # words from which a memory's output gets a register of its own
 
 
 @dataclass(frozen=True)
-class LineBufferPlan:
+class LineBufferPlan(SameFormat):
     """Rows in, and under each position of an output row the `kernel` activations above one another out.
 
         out[o, x, i] = in[o·stride − padding + i·dilation, x], zero outside of the rows there are
@@ -60,24 +61,9 @@ class LineBufferPlan:
             )
 
     @property
-    def lanes_in(self) -> int:
-        """Channels per beat taken."""
-        return self.lanes
-
-    @property
     def lanes_out(self) -> int:
         """Channels per beat sent: each once per kernel row."""
         return self.lanes * self.kernel
-
-    @property
-    def input_format(self) -> NumberFormat:
-        """Format of the activations taken."""
-        return self.number_format
-
-    @property
-    def output_format(self) -> NumberFormat:
-        """Format of the activations sent."""
-        return self.number_format
 
     @property
     def words(self) -> int:

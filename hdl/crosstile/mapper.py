@@ -12,10 +12,11 @@ from .cost import estimated_cells
 from .layer_plan import ARCHITECTURES, ConvolutionPlan, LayerPlan, PoolingPlan, convolution_plans
 from .network_plan import Depths, NetworkPlan
 from .stages import Source
-from .timing import FRAMES_TO_SETTLE, DeadlockError, predict
+from .timing import DeadlockError, predict
 
 SLACK = 1.01  # a mapping this much slower than the fastest is taken when it is smaller
 DEPTH_LIMIT = 1024
+FRAMES_TO_COMPARE = 6  # by which depths are judged
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def _whole(network: IntegerNetwork, convolutions: list[ConvolutionPlan], options
     order = network.layers if options.pooling == "local" else tuple(reversed(network.layers))
     for layer in order:
         if isinstance(layer, PoolLayer):
-            plans[layer.name] = PoolingPlan(layer, _pool_lanes(network, layer, plans, options.pooling))
+            lanes = _pool_lanes(network, layer, plans, options.pooling)
+            plans[layer.name] = PoolingPlan(layer, lanes, local=options.pooling == "local")
     if options.rows_at_once:
         _join_rows(network, plans)
     return deepen(NetworkPlan(network, tuple(plans[layer.name] for layer in network.layers), options.links))
@@ -195,12 +197,16 @@ def deepen(plan: NetworkPlan) -> NetworkPlan:
             break
         best, pace, factor = (deeper, pace_now, factor * 2) if pace_now < pace else (best, pace, factor * 2)
     for index, queues in enumerate(least):
-        for depth in _between(queues[0], best[index][0]):
-            trial = (*best[:index], (depth,) * len(queues), *best[index + 1 :])
+        depths = _between(queues[0], best[index][0])
+        low, high = 0, len(depths)  # deeper is never slower
+        while low < high:
+            middle = (low + high) // 2
+            trial = (*best[:index], (depths[middle],) * len(queues), *best[index + 1 :])
             shallower, pace_now = _filled(plan, trial, _residuals(plan))
             if pace_now <= pace:
-                best = shallower
-                break
+                best, high = shallower, middle
+            else:
+                low = middle + 1
     return replace(plan, depths=best)
 
 
@@ -234,7 +240,7 @@ def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[D
         depths = _with_depth(depths, source, 2 * plan.stages[source.stage].plan.operations.beats_out)
     nodes = plan.nodes(depths)
     try:
-        pace = predict(nodes, FRAMES_TO_SETTLE).interval
+        pace = predict(nodes, FRAMES_TO_COMPARE).interval
     except DeadlockError:
         return depths, inf
     for source in waiting:

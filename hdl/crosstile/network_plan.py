@@ -11,7 +11,7 @@ from crosstile_golden.numbers import NumberFormat
 from .layer_plan import ConvolutionPlan, LayerPlan
 from .load_map import LoadMap
 from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
-from .timing import FRAMES_TO_SETTLE, Input, Node, Queue, Timing, predict
+from .timing import FRAMES_TO_SETTLE, QUEUE_CYCLES, Input, Node, Queue, Timing, predict
 
 JOIN_DEPTH = 2
 Depths = tuple[tuple[int, ...], ...]
@@ -24,11 +24,10 @@ def least_depth(plan: BlockPlan) -> int:
     """
     if isinstance(plan, StreamPlan) and plan.join > 1:
         return JOIN_DEPTH
-    sends = np.flatnonzero(plan.operations.sends)
-    if len(sends) < 2:
-        return 1
-    window = plan.pipeline_cycles + 3
-    return int(np.max(np.searchsorted(sends, sends + window) - np.arange(len(sends))))
+    away = plan.pipeline_cycles + QUEUE_CYCLES + 1
+    operations = plan.operations  # a frame may be shorter than its pipeline
+    sends = np.flatnonzero(operations.repeated(away // operations.cycles + 2).sends)
+    return int(np.max(np.searchsorted(sends, sends + away) - np.arange(len(sends))))
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ class NetworkPlan:
         """Return the parts that a reader of `lanes` lanes takes each beat of a queue in."""
         return self.lanes_of(source) // lanes
 
-    def nodes(self, depths: Depths | None = None) -> list[Node]:
-        """Return the timing model: one node per stage."""
+    def nodes(self, depths: Depths | None = None, start: int = 0) -> list[Node]:
+        """Return the timing model: one node per stage; the source offers beats from cycle `start` on."""
         nodes: list[Node] = []
         for stage, queues in zip(self.stages, depths or self.depths, strict=True):
             reads = [(stage.main, stage.plan.lanes_in)]
@@ -141,6 +140,7 @@ class NetworkPlan:
                 Input(
                     None if source.stage == INPUT else nodes[source.stage].outputs[source.queue],
                     self.split_of(source, lanes),
+                    start,
                 )
                 for source, lanes in reads
             ]
@@ -148,9 +148,9 @@ class NetworkPlan:
             nodes.append(Node(plan.operations, plan.pipeline_cycles, [Queue(depth) for depth in queues], inputs))
         return nodes
 
-    def timing(self, frames: int) -> Timing:
-        """Return the exact timing of `frames` frames back to back, source and sink never waiting."""
-        return predict(self.nodes(), frames)
+    def timing(self, frames: int, start: int = 0) -> Timing:
+        """Return the exact timing of `frames` frames back to back, source and sink never waiting from `start` on."""
+        return predict(self.nodes(start=start), frames)
 
     @cached_property
     def steady(self) -> Timing:

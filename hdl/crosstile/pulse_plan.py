@@ -7,6 +7,7 @@ import numpy as np
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
+from .same_format import SameFormat
 from .timing import Operations
 
 SHORTEST_SLOT = 4  # `ready` knows of a beat 3 cycles after it was taken; a register on the way between chips makes 4
@@ -14,7 +15,7 @@ LONGEST_BITS = 16
 
 
 @dataclass(frozen=True)
-class PulsePlan:
+class PulsePlan(SameFormat):
     """A link that sends activations as durations (US 2020/0117986 [0006], [0077], claim 19).
 
     Each beat takes a slot of `slot_cycles`, whatever its values; each lane's wire is high for as many cycles from
@@ -45,26 +46,6 @@ class PulsePlan:
         for name in ("lanes", "beats_per_frame"):
             if getattr(self, name) < 1:
                 raise CrosstileError(f"{name} of a pulse link must be 1 or more, not {getattr(self, name)}")
-
-    @property
-    def lanes_in(self) -> int:
-        """Channels per beat taken."""
-        return self.lanes
-
-    @property
-    def lanes_out(self) -> int:
-        """Channels per beat sent."""
-        return self.lanes
-
-    @property
-    def input_format(self) -> NumberFormat:
-        """Format of the activations taken."""
-        return self.number_format
-
-    @property
-    def output_format(self) -> NumberFormat:
-        """Format of the activations sent."""
-        return self.number_format
 
     @property
     def slot_cycles(self) -> int:

@@ -9,17 +9,18 @@ from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 
 from .crosspoint_plan import CrosspointPlan
-from .layer_plan import LayerPlan
+from .layer_plan import LayerPlan, PoolingPlan
 from .line_buffer_plan import LineBufferPlan
 from .pool_plan import PoolPlan
 from .pulse_plan import PulsePlan
+from .same_format import SameFormat
 from .timing import Operations
 
 LINKS = ("digits", "durations")
 
 
 @dataclass(frozen=True)
-class StreamPlan:
+class StreamPlan(SameFormat):
     """Beats handed on, `beats` a frame: to several readers (a fork), or `join` of them as one (a join).
 
     number_format, lanes   of the beats taken
@@ -34,35 +35,15 @@ class StreamPlan:
     memory_bits = 0
 
     @property
-    def lanes_in(self) -> int:
-        """Channels per beat taken."""
-        return self.lanes
-
-    @property
     def lanes_out(self) -> int:
         """Channels per beat sent."""
         return self.lanes * self.join
-
-    @property
-    def input_format(self) -> NumberFormat:
-        """Format of the activations taken."""
-        return self.number_format
-
-    @property
-    def output_format(self) -> NumberFormat:
-        """Format of the activations sent."""
-        return self.number_format
 
     @property
     def operations(self) -> Operations:
         """A beat per cycle; every `join`-th completes one."""
         sends = np.arange(self.beats) % self.join == self.join - 1
         return Operations(np.ones(self.beats, np.bool_), sends)
-
-    @property
-    def cycles_per_frame(self) -> int:
-        """Cycles per frame when never kept waiting."""
-        return self.beats
 
 
 BlockPlan = CrosspointPlan | PoolPlan | LineBufferPlan | PulsePlan | StreamPlan
@@ -102,6 +83,11 @@ class StageList:
         self._network = network
         first = next(plan for plan, read in zip(layers, network.sources, strict=True) if read.main == "")
         self.input_lanes = first.stages[0].lanes_in
+        reads = zip(layers, network.sources, strict=True)
+        pooled_first = {
+            read.main for plan, read in reads
+            if isinstance(plan, PoolingPlan) and plan.local and self._readers(read.main) == 1
+        }
         self._offer("", Source(INPUT))
         for index, (layer, read) in enumerate(zip(layers, network.sources, strict=True)):
             residual = self._tensors[read.residual].pop() if read.residual is not None else None
@@ -110,7 +96,8 @@ class StageList:
                 source = self._add(plan, source, residual if isinstance(plan, CrosspointPlan) else None)
             self._mark(index)
             final = index + 1 == len(layers)
-            self._offer(network.layers[index].name, source if final else self._linked(source))
+            name = network.layers[index].name
+            self._offer(name, source if final or name in pooled_first else self._linked(source))
 
     def _readers(self, name: str) -> int:
         reads = [(read.main, read.residual) for read in self._network.sources]

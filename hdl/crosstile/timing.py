@@ -78,10 +78,14 @@ class Queue:
 
 @dataclass(frozen=True)
 class Input:
-    """A queue that a node reads; each beat is taken in `split` parts. No queue: the source, which never waits."""
+    """A queue that a node reads; each beat is taken in `split` parts.
+
+    No queue: the source, which offers beats from cycle `start` on and never waits.
+    """
 
     queue: Queue | None
     split: int = 1
+    start: int = 0
 
 
 @dataclass
@@ -112,30 +116,34 @@ class Node:
         """
         cycles, events, outputs = self.cycles, self.events, self.outputs
         main, residuals = self._readers[0], self._readers[1:]
+        shows, queue, alone = main.shows, outputs[0], len(outputs) == 1 and not residuals
         latency = self.pipeline_cycles + QUEUE_CYCLES
         start, per_frame, total = len(cycles), len(events), frames * len(events)
-        last = cycles[-1] if cycles else self._first - events[0][0]
+        cycle = cycles[-1] if cycles else self._first - events[0][0]
         for done in range(start, total):
             step, takes, sends = events[done % per_frame]
-            cycle = last + step
+            cycle += step
             if takes:
-                if main.beat >= len(main.shows):
+                if main.beat >= len(shows):
                     break
-                cycle = max(cycle, main.shows[main.beat])
+                cycle = max(cycle, shows[main.beat])
             if sends:
-                cycle = max(cycle, *(queue.place() for queue in outputs), *(reader.ready() for reader in residuals))
+                cycle = max(cycle, queue.place() if alone else self._place())
                 if cycle >= UNKNOWN:
                     break
-                for queue in outputs:
-                    queue.reserved.append(cycle)
-                    queue.shows.append(cycle + latency)
+                for output in outputs:
+                    output.reserved.append(cycle)
+                    output.shows.append(cycle + latency)
                 for reader in residuals:
                     reader.take(cycle)
             if takes:
                 main.take(cycle)
             cycles.append(cycle)
-            last = cycle
         return len(cycles) > start
+
+    def _place(self) -> int:
+        """Return the first cycle in which every output has a place and every residual shows a beat."""
+        return max(*(queue.place() for queue in self.outputs), *(reader.ready() for reader in self._readers[1:]), 0)
 
 
 class _Reader:
@@ -143,7 +151,7 @@ class _Reader:
 
     def __init__(self, entry: Input) -> None:
         self.split, self.part, self.beat = entry.split, 0, 0
-        self.shows: Sequence[int] = _ALWAYS if entry.queue is None else entry.queue.shows
+        self.shows: Sequence[int] = _Always(entry.start) if entry.queue is None else entry.queue.shows
         self.freed: list[int] = [] if entry.queue is None else entry.queue.freed
 
     def ready(self) -> int:
@@ -161,14 +169,14 @@ class _Reader:
 class _Always(Sequence[int]):
     """The source's beats: all of them show as soon as the input queue can."""
 
+    def __init__(self, start: int) -> None:
+        self.first = start + QUEUE_CYCLES
+
     def __len__(self) -> int:
         return UNKNOWN
 
     def __getitem__(self, index: Any) -> Any:
-        return QUEUE_CYCLES
-
-
-_ALWAYS = _Always()
+        return self.first
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ class Timing:
 def predict(nodes: list[Node], frames: int) -> Timing:
     """Return the exact timing of `frames` frames through nodes in order, source and sink never waiting.
 
-    Nodes without inputs' queue read a source that has beats from the start; the last node's queue is emptied at
+    Nodes without inputs' queue read a source that has beats from its `start` on; the last node's queue is emptied at
     once. Once all nodes repeat a frame's cycles, the rest follow and are not run. Raises `DeadlockError` where
     the nodes wait for each other for ever.
     """

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from crosstile import __version__
 from crosstile.fold import Fold
 from crosstile.layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
@@ -16,6 +17,8 @@ from crosstile.network_plan import NetworkPlan
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Layer
 from crosstile_golden.orientation import oriented
+
+from .records import Words
 
 FILES = ("network.npz", "mapping.json", "report.json", "report.html")
 
@@ -97,10 +100,10 @@ class BuildFolder:
                 f"{path}: built by Crosstile {version}, this is {__version__}; run crosstile compile again"
             )
         build = BuildFolder(path, mapping)
-        if not build.verilog.is_file():
-            raise CrosstileError(
-                f"{path}: not a whole build, verilog/{build.verilog.name} is missing; run crosstile compile again"
-            )
+        for file in [build.verilog, *([build.weights] if "weights" in mapping else [])]:
+            if not file.is_file():
+                name = file.relative_to(path).as_posix()
+                raise CrosstileError(f"{path}: not a whole build, {name} is missing; run crosstile compile again")
         return build
 
     @property
@@ -114,9 +117,28 @@ class BuildFolder:
         return self.path / "verilog" / f"{self.name}.v"
 
     @property
+    def weights(self) -> Path:
+        """What to write to load this training, see `weight_words`; there only where weights are loadable."""
+        return self.path / "weights.npy"
+
+    @property
     def work(self) -> Path:
         """Folder for logs and compiled simulations."""
         return self.path / "work"
+
+    def weight_words(self) -> Words:
+        """Return weights.npy: uint32, shape (words, 2), byte address and word.
+
+        Raises `CrosstileError` where it is damaged.
+        """
+        try:
+            words = np.load(self.weights, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CrosstileError(f"{self.weights}: damaged; run crosstile compile again") from error
+        whole = isinstance(words, np.ndarray) and words.dtype == np.uint32 and words.ndim == 2
+        if not whole or words.shape[1] != 2 or not len(words):
+            raise CrosstileError(f"{self.weights}: damaged; run crosstile compile again")
+        return cast(Words, words)
 
     def network(self) -> IntegerNetwork:
         """Return the integer network."""
@@ -158,4 +180,4 @@ def _layer(layer: Layer, choice: dict[str, Any]) -> LayerPlan:
         fold = Fold(**choice["fold"])
         engine = choice["steering"], choice["loadable"], choice["rows_at_once"]
         return ConvolutionPlan(layer, choice["architecture"], fold, *engine)
-    return PoolingPlan(layer, choice["lanes"], choice["rows_per_beat"])
+    return PoolingPlan(layer, choice["lanes"], choice["rows_per_beat"], choice["local"])

@@ -23,7 +23,7 @@ from .arrays import read_array
 from .build_folder import check_replaceable, write_json, written_beside
 from .console import progress
 from .names import top_module_name
-from .records import describe, mapping_record
+from .records import describe, mapping_record, weight_words
 from .report import write_report
 from .toolchain import require
 
@@ -59,6 +59,8 @@ def compile_model(
         (folder / "verilog").mkdir()
         (folder / "verilog" / f"{name}.v").write_text(emit(Accelerator(plan), name), encoding="utf-8")
         network.save(folder / "network.npz")
+        if plan.load_map is not None:
+            np.save(folder / "weights.npy", weight_words(plan))
         write_json(mapping_record(plan, name, orientation), folder / "mapping.json")
         write_json(report, folder / "report.json")
         write_report(report, folder / "report.html")

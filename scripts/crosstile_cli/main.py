@@ -100,6 +100,11 @@ def compile_command(
     options = Options(architectures, weights == "loadable", links, pooling, rows_at_once, steering)
     mapping = check_device(choose_mapping(multipliers, frames_per_second, clock, options), device)
     report = compile_model(model, calibrate, output, name, weight_bits, activation_bits, mapping, orientation)
+    if rows_at_once and all(stage.get("rows_at_once", 1) == 1 for stage in report["stages"]):
+        report["notices"].append(
+            "--rows-at-once changes nothing: no pool whose windows lie side by side follows a convolution that "
+            "computes its kernel rows together; give more --multipliers, or --architecture steered"
+        )
     for notice in report["notices"]:
         print(f"notice: {notice}", file=sys.stderr)
     show(report if as_json else {"build": str(output), **report}, as_json)
@@ -132,6 +137,9 @@ def simulate(
     stall: Annotated[float, typer.Option(metavar="P", help="probability that source and sink hold back")] = 0.0,
     seed: Annotated[int, typer.Option(help="of the stalls")] = 0,
     waves: Annotated[Path | None, typer.Option(metavar="FILE", help="write waves, .vcd or .fst")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="BUILD", help="a training to load first: that of another loadable build")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the emitted Verilog and compare every output with golden; exit 1 on any mismatch.
@@ -144,7 +152,9 @@ def simulate(
 
     folder = BuildFolder.open(build)
     check_writable(output)
-    outputs, record = simulate_build(folder, read_array(input_path, "--input"), simulator, stall, seed, waves)
+    other = BuildFolder.open(weights) if weights is not None else None
+    frames = read_array(input_path, "--input")
+    outputs, record = simulate_build(folder, frames, simulator, stall, seed, waves, other)
     folder.add_to_report("simulation", record)
     if output is not None and outputs is not None:
         write_array(outputs, output)

@@ -4,18 +4,22 @@ from dataclasses import asdict
 from math import prod
 from typing import Any
 
+import numpy as np
 from crosstile import __version__
 from crosstile.accelerator import lane_bits
 from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.layer_plan import ConvolutionPlan, LayerPlan
 from crosstile.line_buffer_plan import LineBufferPlan
+from crosstile.load_map import image
 from crosstile.network_plan import NetworkPlan
 from crosstile.pool_plan import PoolPlan
 from crosstile.pulse_plan import PulsePlan
 from crosstile.stages import Stage
 from crosstile_golden.network import IntegerNetwork, Layer
 from crosstile_golden.numbers import NumberFormat
+from numpy.typing import NDArray
 
+Words = NDArray[np.uint32]
 STREAM_ORDER = {
     "rows": "(depth,) row, column, channel group; first channel in the least significant bits",
     "columns": "(depth,) column, row, channel group; first channel in the least significant bits",
@@ -23,7 +27,10 @@ STREAM_ORDER = {
 
 
 def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, Any]:
-    """Return mapping.json: everything that decides the hardware, and its port map."""
+    """Return mapping.json: everything that decides the hardware, and its port map.
+
+    "weights", the address map of `LoadMap.record`, is there where weights are loadable only.
+    """
     network = plan.network
     order = STREAM_ORDER[orientation]
     return {
@@ -39,7 +46,7 @@ def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, 
         "latency_cycles": plan.latency,
         "multipliers": plan.multipliers,
         "links": plan.links,
-        "load_map": None if plan.load_map is None else plan.load_map.record,
+        **({} if plan.load_map is None else {"weights": plan.load_map.record}),
         "layers": [_layer_record(layer) for layer in plan.layers],
         "stages": [
             {
@@ -49,6 +56,15 @@ def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, 
             for stage, depths in zip(plan.stages, plan.depths, strict=True)
         ],
     }
+
+
+def weight_words(plan: NetworkPlan) -> Words:
+    """Return what to write to load the network's own training: uint32, shape (words, 2), byte address and word.
+
+    No words where nothing is loadable.
+    """
+    words = image(plan.load_map.plans, plan.network) if plan.load_map is not None else []
+    return np.array(words, np.uint32).reshape(-1, 2)
 
 
 def _port(
@@ -62,7 +78,9 @@ def _port(
 
 def _layer_record(plan: LayerPlan) -> dict[str, Any]:
     if not isinstance(plan, ConvolutionPlan):
-        return {"layer": plan.layer.name, "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat}
+        return {"layer": plan.layer.name, "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat,
+            "local": plan.local,
+        }
     return {
         "layer": plan.layer.name, "engine": "crosspoint", "architecture": plan.architecture,
         "fold": asdict(plan.fold), "steering": plan.steering, "loadable": plan.loadable,
@@ -136,7 +154,7 @@ def _layer_report(layer_plan: LayerPlan, layer: Layer, plan: NetworkPlan) -> dic
         "utilisation": useful / (layer_plan.multipliers * plan.cycles_per_frame),
         "accumulator_bits": engine.accumulator_bits, "weight_memory_bits": prod(layer_plan.layer.weight.shape)
         * layer_plan.layer.weight_bits, "activation": layer_plan.layer.activation.kind,
-        "residual": layer_plan.layer.residual is not None,
+        "residual": layer_plan.layer.residual is not None, "rows_at_once": layer_plan.rows_at_once,
         "integrator_memory_bits": engine.integrator_memory_bits, "window_memory_bits": engine.window_memory_bits,
         "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **common,
     }

@@ -18,8 +18,8 @@ from crosstile.row_window import RowWindow
 from crosstile.streams import delay
 from crosstile.weight_port import WeightPort
 from crosstile_golden.activation import NONE, RELU, Activation
-from crosstile_golden.geometry import ConvolutionGeometry
-from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Residual, Sources
+from crosstile_golden.geometry import ConvolutionGeometry, PoolGeometry
+from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer, Residual, Sources
 from crosstile_golden.numbers import Integers, NumberFormat
 
 INT6, UINT8, INT8, INT16 = (NumberFormat(bits, bits != 8 or low) for bits, low in ((6, 1), (8, 0), (8, 1), (16, 1)))
@@ -29,14 +29,15 @@ SOURCES = (Sources(""), Sources(""), Sources("first", "side"), Sources("second")
 
 def _layer(
     name: str, channels: int, filters: int, seed: int, weight_bits: int, formats: tuple[NumberFormat, NumberFormat],
-    activation: Activation = RELU, residual: NumberFormat | None = None,
+    activation: Activation = RELU, residual: NumberFormat | None = None, size: int = 2, kernel: int = 1,
 ) -> ConvolutionLayer:  # fmt: skip
-    """Return a random 1×1 layer on 2×2 pixels, whose shifts spread its sums over the output's range."""
+    """Return a random layer, square and as large as its input, whose shifts spread its sums over the output's range."""
     generator = np.random.default_rng(seed)
-    geometry = ConvolutionGeometry(channels, (2, 2), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0), filters)
+    sizes, kernels, padding, ones = ((value, value) for value in (size, kernel, kernel // 2, 1))
+    geometry = ConvolutionGeometry(channels, sizes, kernels, ones, ones, padding, padding, filters)
     largest = 1 << weight_bits - 1
     weight = generator.integers(-largest, largest, geometry.weight_shape)
-    shift = generator.integers(weight_bits - 3, weight_bits + 2, filters)
+    shift = generator.integers(weight_bits - 3, weight_bits + 2, filters) + kernel // 2
     bias = generator.integers(-largest * 64, largest * 64, filters)
     added = None if residual is None else Residual(residual, generator.integers(0, weight_bits, filters))
     return ConvolutionLayer(name, geometry, weight, bias, shift, weight_bits, *formats, activation, added)
@@ -51,6 +52,18 @@ def training(seed: int) -> IntegerNetwork:
         _layer("third", 4, 2, seed + 3, 11, (UINT8, INT16), NONE),
     )
     return IntegerNetwork("trained", (5, 2, 2), UINT8, 1.0, layers, 1.0, (2, 2, 2), "shift", SOURCES)
+
+
+def pooled(seed: int) -> IntegerNetwork:
+    """Return a network of 3×3 convolutions on 6×6 pixels, with a pool whose output one of them adds again."""
+    layers = (
+        _layer("edges", 2, 4, seed, 8, (UINT8, UINT8), size=6, kernel=3),
+        PoolLayer("largest", PoolGeometry(4, (6, 6), (2, 2), (2, 2), (1, 1), (0, 0), (0, 0), "max"), 0, UINT8),
+        _layer("shapes", 4, 4, seed + 1, 6, (UINT8, INT8), Activation("leaky", 2), UINT8, size=3, kernel=3),
+        _layer("scores", 4, 3, seed + 2, 8, (INT8, INT16), NONE, size=3),
+    )
+    sources = (Sources(""), Sources("edges"), Sources("largest", "largest"), Sources("shapes"))
+    return IntegerNetwork("pooled", (2, 6, 6), UINT8, 1.0, layers, 1.0, (3, 3, 3), "shift", sources)
 
 
 def plans(network: IntegerNetwork) -> tuple[CrosspointPlan, ...]:

@@ -34,6 +34,7 @@ PICKS = {"widest": widest, "mixed": mixed}
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: f"{kernel[0]}x{kernel[1]}")
 def test_every_kernel_and_stride_with_unlike_padding(kernel: tuple[int, int], stride: int, pick: str) -> None:
+    """US 2020/0117986 [0050], [0074]: k can be any value."""
     begin = tuple(taps // 2 for taps in kernel)
     end = tuple((taps - 1) // 3 for taps in kernel)
     size = tuple(max(taps - before - after, 3) + 2 for taps, before, after in zip(kernel, begin, end, strict=True))

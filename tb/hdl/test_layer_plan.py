@@ -51,13 +51,15 @@ VOLUMES: dict[str, ConvolutionLayer] = {
 
 
 def every_plan(layers: dict[str, ConvolutionLayer]) -> list[Any]:
-    """Return each plan of each layer as a case, every other one with a stall, all of these in turn."""
+    """Return each plan of each layer as a case, every other one with a stall, all in turn; half of them are slow."""
     cases: list[Any] = []
     for name, layer in layers.items():
         for plan in convolution_plans(layer):
             stall = ("none", "source", "none", "sink", "none", "both")[len(cases) % 6]
             fold = "x".join(map(str, astuple(plan.fold)))
-            cases.append(pytest.param(plan, stall, id=f"{name}, {plan.architecture} {fold}, stalls {stall}"))
+            marks = [pytest.mark.slow] if len(cases) // 2 % 2 else []
+            identity = f"{name}, {plan.architecture} {fold}, stalls {stall}"
+            cases.append(pytest.param(plan, stall, id=identity, marks=marks))
     return cases
 
 
@@ -72,6 +74,7 @@ def widest(layer: ConvolutionLayer, architecture: str, **settings: Any) -> Convo
 
 @pytest.mark.parametrize(("plan", "stall"), every_plan(LAYERS))
 def test_every_plan_of_lines_and_images(plan: ConvolutionPlan, stall: str) -> None:
+    """US 2020/0117986 [0050], [0074]: one and two spatial axes, any kernel."""
     prove(alone(plan), 2, stall=stall)
 
 
@@ -108,6 +111,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("name", MEMORY)
 def test_steering_keeps_k_minus_1_rows_of_partial_sums(name: str) -> None:
+    """US 2020/0117986 [0072]: what is stored between two layers, counted."""
     layer = MEMORY[name]
     kernel, width, filters = layer.geometry.kernel[-2], layer.geometry.output_size[-1], layer.geometry.out_channels
     together = widest(layer, "steered").engine

@@ -6,12 +6,12 @@ from math import prod
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
 from amaranth.hdl import Shape, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
+from crosstile.network_plan import least_depth
 from crosstile.stages import BlockPlan
-from crosstile.timing import FRAMES_TO_SETTLE, Input, Node, Queue, predict
+from crosstile.timing import FRAMES_TO_SETTLE, QUEUE_CYCLES, Input, Node, Queue, predict
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import Axes
 from crosstile_golden.numbers import NumberFormat
@@ -20,7 +20,7 @@ from .parameters import Parameter, or_auto, show, whole
 
 LINE = 112
 LARGEST_FRAME = 1 << 24
-QUEUE_CYCLES = 2  # from a beat entering a queue to its showing
+
 CLOCK = "clock; everything happens at its rising edge"
 RESET = "reset: synchronous, active high, for one cycle or more, at any time; what was on its way is forgotten"
 NO_RESET = "not used: nothing here needs a reset"
@@ -116,21 +116,14 @@ def _hanging(start: str, text: str) -> list[str]:
 # What many blocks have in common
 
 
-def full_depth(plan: BlockPlan) -> int:
-    """Return the least places of the output queue that keep the full rate: frames may be shorter than the pipeline."""
-    away = plan.pipeline_cycles + QUEUE_CYCLES + 1  # cycles from a place being promised to its being free again
-    sends = np.flatnonzero(plan.operations.repeated(away // plan.operations.cycles + 2).sends)
-    return int(np.max(np.searchsorted(sends, sends + away) - np.arange(len(sends))))
-
-
 def depth_of(plan: BlockPlan, depth: int | None) -> int:
     """Return the places of the output queue: as given, or the least that keeps the full rate."""
-    return full_depth(plan) if depth is None else depth
+    return least_depth(plan) if depth is None else depth
 
 
 def cycles_per_frame(plan: BlockPlan, depth: int) -> int:
     """Return the cycles between frames while input and output never wait, the queue having `depth` places."""
-    if depth >= full_depth(plan):
+    if depth >= least_depth(plan):
         return plan.cycles_per_frame
     node = Node(plan.operations, plan.pipeline_cycles, [Queue(depth)], [Input(None)])
     return predict([node], FRAMES_TO_SETTLE).interval
@@ -167,7 +160,7 @@ def stream_meanings(prefix: str, number_format: NumberFormat, lanes: int, what: 
 
 def stream_timing(plan: BlockPlan, depth: int) -> list[str]:
     """Return the sentences on a stage between two streams."""
-    full = full_depth(plan)
+    full = least_depth(plan)
     rate = f"A frame every {cycles_per_frame(plan, depth)} cycles while input and output never wait"
     if depth < full:
         rate += f"; a queue of {full} places would make that {plan.cycles_per_frame}"

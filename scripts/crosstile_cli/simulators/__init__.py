@@ -12,7 +12,15 @@ RESET_CYCLES = 4
 IDLE_CYCLES = 200
 """Cycles that a run goes on after the last expected output, sink ready, to catch what should not come."""
 
+ANSWER_CYCLES = 100
+"""Cycles within which a write through the weight port must be answered."""
+
+NO_ANSWER, UNDEFINED_ANSWER = 4, 5
+ANSWERS = ("OKAY", "EXOKAY", "SLVERR", "DECERR", f"nothing for {ANSWER_CYCLES} cycles", "undefined bits")
+"""What a write was answered by: the four values of `s_axil_bresp`, and what is none."""
+
 Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint32]
 Cycles = NDArray[np.int64]
 
 
@@ -56,8 +64,8 @@ class StallPattern:
 class SimulationResult:
     """What a run did.
 
-    Cycle 0 is the first edge after reset; a handshake at cycle c is valid and ready both 1 just before
-    edge c.
+    Cycle 0 is the first edge after reset, or after the last word was loaded; a handshake at cycle c is valid
+    and ready both 1 just before edge c.
 
     output_beats      uint8, shape (beats, output bytes), least significant byte first; the expected ones only
     output_last       bool, shape (beats,): `m_axis_tlast` of each
@@ -72,6 +80,8 @@ class SimulationResult:
     watchdog_cycles   that limit
     protocol_errors   one line each, with the cycle; the first 100
     seconds           wall time of the run alone, without the build
+    load_cycles       cycles before cycle 0, in which weights were loaded; 0 where none were
+    load_problem      the write that went wrong, in one line; then no frame was offered
     """
 
     output_beats: Bytes
@@ -87,6 +97,8 @@ class SimulationResult:
     watchdog_cycles: int
     protocol_errors: tuple[str, ...]
     seconds: float
+    load_cycles: int = 0
+    load_problem: str | None = None
 
     @property
     def first_input_cycle(self) -> int | None:
@@ -108,7 +120,7 @@ class SimulationResult:
 
     def problems(self) -> tuple[str, ...]:
         """Return one line for each thing wrong with the streams, whatever the data; none on a good run."""
-        lines = []
+        lines = [self.load_problem] if self.load_problem is not None else []
         if self.timed_out:
             lines.append(f"timed out: no beat moved for {self.watchdog_cycles} cycles")
         if len(self.output_beats) < self.output_expected:

@@ -12,8 +12,8 @@ from crosstile.accelerator import Accelerator
 from crosstile.network_plan import NetworkPlan
 from crosstile_golden.errors import CrosstileError
 
-from . import IDLE_CYCLES, Bytes, SimulationResult, StallPattern
-from .stream_bench import StreamBench
+from . import ANSWER_CYCLES, IDLE_CYCLES, NO_ANSWER, Bytes, SimulationResult, StallPattern, Words
+from .stream_bench import StreamBench, load_problem
 
 
 def xorshift(state: int) -> int:
@@ -32,6 +32,9 @@ class Record:
     errors: list[str] = field(default_factory=list)
     extra: int = 0
     cycles: int = 0
+    loaded: int = 0
+    answer: int = 0
+    load_cycles: int = 0
 
 
 def simulate_plan(plan: NetworkPlan) -> Callable[..., SimulationResult]:
@@ -39,15 +42,22 @@ def simulate_plan(plan: NetworkPlan) -> Callable[..., SimulationResult]:
 
     def simulate(
         verilog: Path, top: str, input_beats: Bytes, frames: int, output_beats_expected: int, stall: StallPattern,
-        waves: Path | None, _work: Path, watchdog_cycles: int,
+        waves: Path | None, _work: Path, watchdog_cycles: int, weights: Words | None = None,
     ) -> SimulationResult:
-        bench = StreamBench(verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+        request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+        bench = StreamBench(*request, weights)
         if waves is not None and waves.suffix != ".vcd":
             raise CrosstileError(f"waves from the amaranth simulator must end in .vcd, not {waves.name!r}")
         accelerator, record = Accelerator(plan), Record()
         simulator = Simulator(accelerator)
         simulator.add_clock(1e-8)
-        simulator.add_testbench(_bench(accelerator, bench, record))
+        play = _bench(accelerator, bench, record)
+
+        async def process(context: Any) -> None:
+            if await _load(context, accelerator, bench, record):
+                await play(context)
+
+        simulator.add_testbench(process)
         started = time.perf_counter()
         if waves is None:
             simulator.run()
@@ -57,6 +67,33 @@ def simulate_plan(plan: NetworkPlan) -> Callable[..., SimulationResult]:
         return _result(bench, record, time.perf_counter() - started)
 
     return simulate
+
+
+async def _load(context: Any, dut: Any, bench: StreamBench, record: Record) -> bool:
+    """Write the weights, a write at a time; tell whether all of them were answered by OKAY."""
+    for address, word in bench.words.tolist():
+        record.answer = await _write(context, dut, address, word, record)
+        if record.answer:
+            return False
+        record.loaded += 1
+    return True
+
+
+async def _write(context: Any, dut: Any, address: int, word: int, record: Record) -> int:
+    """Offer an address and a word; return the response."""
+    values = {"awaddr": address, "wdata": word, "wstrb": 0xF, "awvalid": 1, "wvalid": 1, "bready": 1}
+    for name, value in values.items():
+        context.set(getattr(dut, f"s_axil_{name}"), value)
+    for _ in range(ANSWER_CYCLES):
+        taken = {name: context.get(getattr(dut, f"s_axil_{name}ready")) for name in ("aw", "w")}
+        answered, response = context.get(dut.s_axil_bvalid), int(context.get(dut.s_axil_bresp))
+        await context.tick()
+        record.load_cycles += 1
+        for name in (name for name, ready in taken.items() if ready):
+            context.set(getattr(dut, f"s_axil_{name}valid"), 0)
+        if answered:
+            return response
+    return NO_ANSWER
 
 
 def _bench(accelerator: Accelerator, bench: StreamBench, record: Record) -> Callable[[Any], Any]:
@@ -102,6 +139,7 @@ def _bench(accelerator: Accelerator, bench: StreamBench, record: Record) -> Call
 
 def _result(bench: StreamBench, record: Record, seconds: float) -> SimulationResult:
     size = bench.output_bytes
+    problem = load_problem(bench.words, record.loaded, record.answer)
     data = b"".join(beat.to_bytes(size, "little") for _, _, beat in record.output)
     return SimulationResult(
         output_beats=np.frombuffer(data, np.uint8).reshape(-1, size),
@@ -110,6 +148,7 @@ def _result(bench: StreamBench, record: Record, seconds: float) -> SimulationRes
         output_cycles=np.array([cycle for cycle, _, _ in record.output], np.int64),
         frames=bench.frames, input_expected=len(bench.input_beats), output_expected=bench.output_expected,
         extra_beats=record.extra, cycles_run=record.cycles,
-        timed_out=len(record.output) < bench.output_expected, watchdog_cycles=bench.watchdog_cycles,
-        protocol_errors=tuple(record.errors[:100]), seconds=seconds,
+        timed_out=len(record.output) < bench.output_expected and problem is None, watchdog_cycles=bench.watchdog_cycles,
+        protocol_errors=tuple(record.errors[:100]), seconds=seconds, load_cycles=record.load_cycles,
+        load_problem=problem,
     )  # fmt: skip

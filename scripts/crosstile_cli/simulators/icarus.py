@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..toolchain import build_folder, require, run_tool
-from . import Bytes, SimulationResult, StallPattern
+from . import Bytes, SimulationResult, StallPattern, Words
 from .stream_bench import StreamBench
 
 BUILD_SECONDS = 600.0
@@ -24,13 +24,14 @@ def simulate(
     waves: Path | None,
     work: Path,
     watchdog_cycles: int,
+    weights: Words | None = None,
 ) -> SimulationResult:
     """Run frames through module `top` of an emitted Verilog file, from reset until its outputs have come.
 
     Takes, gives and raises what `crosstile_cli.simulators.verilator.simulate` does, cycle for cycle.
     Undefined bits (x or z) of an output are reported in `protocol_errors`, and read as 0.
     """
-    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles, weights)
     bench = StreamBench(*request)
     compiler, runner = require("iverilog"), require("vvp")
     # Icarus starts its parts through a shell that splits paths at spaces.
@@ -41,6 +42,7 @@ def simulate(
         )
         # $fread starts at the top byte.
         np.ascontiguousarray(input_beats[:, ::-1]).tofile(folder / "input.bin")
+        bench.words.astype(">u4").tofile(folder / "load.bin")
         options = ["-g2005", "-s", "crosstile_stream_bench", "-o", "bench.vvp"]
         command: list[str | Path] = [compiler, *options, "design.v", "bench.v"]
         variables = {"TMPDIR": str(folder)}

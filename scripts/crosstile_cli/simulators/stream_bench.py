@@ -10,7 +10,19 @@ import numpy as np
 from crosstile_golden.errors import CrosstileError
 from numpy.typing import NDArray
 
-from . import IDLE_CYCLES, RESET_CYCLES, Bytes, Cycles, SimulationResult, StallPattern
+from . import (
+    ANSWER_CYCLES,
+    ANSWERS,
+    IDLE_CYCLES,
+    NO_ANSWER,
+    RESET_CYCLES,
+    UNDEFINED_ANSWER,
+    Bytes,
+    Cycles,
+    SimulationResult,
+    StallPattern,
+    Words,
+)
 
 ERROR_LIMIT = 100
 WAVE_SUFFIXES = (".vcd", ".fst")
@@ -68,10 +80,18 @@ def stream_bytes(verilog: Path, top: str) -> tuple[int, int]:
     return widths[_WIDE_INPUT] // 8, widths[_WIDE_OUTPUT] // 8
 
 
-def tied_inputs(verilog: Path, top: str) -> list[str]:
-    """Return the inputs that a stream bench holds at zero: those of the port that weights are loaded through."""
-    text = _module_text(verilog, top)
-    return re.findall(r"\binput\s+(?:wire\s+)?(?:\[\d+:0\]\s*)?(s_axil_\w+)", text)
+def load_address_bits(verilog: Path, top: str) -> int:
+    """Return the bits of `s_axil_awaddr`, a byte address; 0 where the module has no port to load weights through."""
+    declared = re.search(r"\binput\s+(?:wire\s+)?\[(\d+):0\]\s*s_axil_awaddr\b", _module_text(verilog, top))
+    return int(declared.group(1)) + 1 if declared else 0
+
+
+def load_problem(weights: Words, written: int, answer: int) -> str | None:
+    """Return what went wrong with word `written` of what was to be loaded, None where all words were written."""
+    if written == len(weights):
+        return None
+    address = int(weights[written, 0])
+    return f"loading stopped at word {written} of {len(weights)}: the write to {address:#x} met {ANSWERS[answer]}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,7 @@ class StreamBench:
 
     input_beats    uint8, shape (beats, input bytes), least significant byte first
     frames         divides both the input beats and `output_expected`
+    weights        uint32, shape (words, 2), byte address and word: what to load first; None for nothing
     Raises `CrosstileError` for anything else, or for a design whose ports do not fit.
     """
 
@@ -91,6 +112,7 @@ class StreamBench:
     stall: StallPattern
     waves: Path | None
     watchdog_cycles: int
+    weights: Words | None = None
 
     def __post_init__(self) -> None:
         input_bytes, _ = stream_bytes(self.verilog, self.top)
@@ -105,6 +127,18 @@ class StreamBench:
             raise CrosstileError(f"watchdog_cycles must be 1 or more, not {self.watchdog_cycles}")
         if self.waves is not None:
             self._check_waves(self.waves)
+        if self.weights is not None:
+            self._check_weights(self.weights)
+
+    def _check_weights(self, weights: Words) -> None:
+        bits = load_address_bits(self.verilog, self.top)
+        if not bits:
+            raise CrosstileError(f"module {self.top} in {self.verilog} has no s_axil_awaddr; its weights are fixed")
+        if weights.dtype != np.uint32 or weights.shape[1:] != (2,):
+            raise CrosstileError(f"weights must be uint32 (words, 2), not {weights.dtype} {weights.shape}")
+        if int(weights[:, 0].max(initial=0)) >> bits:
+            highest = int(weights[:, 0].max())
+            raise CrosstileError(f"addresses of weights must be below {1 << bits:#x}, not {highest:#x}")
 
     @staticmethod
     def _check_waves(waves: Path) -> None:
@@ -124,21 +158,27 @@ class StreamBench:
         return self.waves.suffix[1:] if self.waves else ""
 
     def numbers(self) -> dict[str, int]:
-        """Return what a run is told, by name: counts, limits, thresholds and first states."""
+        """Return what a run is told, by name: counts, limits, thresholds, first states."""
         source_threshold, sink_threshold = self.stall.thresholds
         source_state, sink_state = self.stall.states
         return {
             "input_beats": len(self.input_beats), "beats_per_frame": len(self.input_beats) // self.frames,
             "output_beats": self.output_expected, "watchdog_cycles": self.watchdog_cycles,
             "source_threshold": source_threshold, "sink_threshold": sink_threshold,
-            "source_state": source_state, "sink_state": sink_state,
+            "source_state": source_state, "sink_state": sink_state, "load_words": len(self.words),
         }  # fmt: skip
+
+    @property
+    def words(self) -> Words:
+        """What to load first; no rows for nothing."""
+        return np.zeros((0, 2), np.uint32) if self.weights is None else self.weights
 
     def render(self, template: str, **values: object) -> str:
         """Return a harness from `templates/`, for this design's widths."""
         shape = {"input_bytes": self.input_beats.shape[1], "output_bytes": self.output_bytes, "top": self.top}
-        shape |= {"tied": tied_inputs(self.verilog, self.top)}
+        shape |= {"address_bits": load_address_bits(self.verilog, self.top)}
         limits = {"reset_cycles": RESET_CYCLES, "idle_cycles": IDLE_CYCLES, "error_limit": ERROR_LIMIT}
+        limits |= {"answer_cycles": ANSWER_CYCLES, "no_answer": NO_ANSWER, "undefined_answer": UNDEFINED_ANSWER}
         return _TEMPLATES.get_template(template).render(**shape, **limits, **values)
 
     def result(
@@ -153,11 +193,13 @@ class StreamBench:
         """Join a run's files to its result; `summary` holds lines "name value" and "error cycle kind"."""
         words = [line.split() for line in summary.splitlines()]
         told = {line[0]: int(line[1]) for line in words if len(line) == 2}
+        problem = load_problem(self.words, told["loaded"], told["load_answer"])
         errors = tuple(f"cycle {line[1]}: {_PROTOCOL[line[2]]}" for line in words if line[0] == "error")
         return SimulationResult(
             output_beats=beats, output_last=last.astype(np.bool_), input_cycles=input_cycles,
             output_cycles=output_cycles, frames=self.frames, input_expected=len(self.input_beats),
             output_expected=self.output_expected, extra_beats=told["extra_beats"],
-            cycles_run=told["cycles_run"], timed_out=bool(told["timed_out"]),
+            cycles_run=told["cycles_run"], timed_out=bool(told["timed_out"]) and problem is None,
             watchdog_cycles=self.watchdog_cycles, protocol_errors=errors, seconds=seconds,
+            load_cycles=told["load_cycles"], load_problem=problem,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..toolchain import build_folder, require, run_tool
-from . import Bytes, SimulationResult, StallPattern
+from . import Bytes, SimulationResult, StallPattern, Words
 from .stream_bench import StreamBench
 
 BUILD_SECONDS = 1800.0
@@ -85,6 +85,7 @@ def simulate(
     waves: Path | None,
     work: Path,
     watchdog_cycles: int,
+    weights: Words | None = None,
 ) -> SimulationResult:
     """Run frames through module `top` of an emitted Verilog file, from reset until its outputs have come.
 
@@ -93,19 +94,23 @@ def simulate(
     waves                   where to write them, .vcd or .fst; None for a fast run
     work                    folder for logs and for the executable, which the next run of the design reuses
     watchdog_cycles         the run stops, timed out, after so many cycles in a row without a handshake
+    weights                 uint32, shape (words, 2), byte address and word: loaded through `s_axil_*` before the
+                            first frame, a write at a time
     Raises `CrosstileError` for a request that `StreamBench` refuses, a missing tool, or a tool that fails.
     """
-    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles)
+    request = (verilog, top, input_beats, frames, output_beats_expected, stall, waves, watchdog_cycles, weights)
     bench = StreamBench(*request)
     work.mkdir(parents=True, exist_ok=True)
     executable = _built(bench, work.resolve())
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as name:
         folder = Path(name).resolve()
         input_beats.tofile(folder / "input.bin")
+        bench.words.astype("<u4").tofile(folder / "load.bin")
         numbers = [str(number) for number in bench.numbers().values()]
         wave_file = folder / f"waves.{bench.wave_format}"
         started = time.perf_counter()
-        command: list[str | Path] = [executable, folder / "input.bin", folder, wave_file, *numbers]
+        files = folder / "input.bin", folder / "load.bin", folder, wave_file
+        command: list[str | Path] = [executable, *files, *numbers]
         run_tool(command, folder, work / "verilator_run.log", name="the simulation")
         seconds = time.perf_counter() - started
         if waves is not None:
