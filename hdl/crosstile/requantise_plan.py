@@ -65,7 +65,7 @@ class RequantisePlan:
             if values.min() < 0:
                 raise CrosstileError(
                     f"layer {layer.name}: {field} {values.min()} of filter {values.argmin()} must be 0 or more to be "
-                    "loadable; use more weight_bits, or compile without loadable weights"
+                    "loadable; use more --weight-bits, or compile with fixed weights"
                 )
         own = np.array(filter_ranges(layer), object)
         low, high = self._added((own[:, 0], own[:, 1]), self._exact_offset, self._own_align)

@@ -154,6 +154,8 @@ class BuildFolder:
             chosen = zip(network.layers, self.mapping["layers"], strict=True)
             plans = tuple(_layer(layer, choice) for layer, choice in chosen)
             depths = tuple(tuple(stage["queue_depths"]) for stage in self.mapping["stages"])
+            if not depths:
+                raise ValueError("no stages")
             return NetworkPlan(network, plans, self.mapping["links"], depths)
         except (KeyError, TypeError, ValueError) as error:
             raise CrosstileError(f"{self.path / 'mapping.json'}: damaged; run crosstile compile again") from error

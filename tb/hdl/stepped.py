@@ -100,7 +100,7 @@ class Machine:
         return True
 
     def _shows(self, entry: Input) -> bool:
-        return self.cycle >= QUEUE_CYCLES if entry.queue is None else self.queues[id(entry.queue)].shows(self.cycle)
+        return self.cycle >= entry.start + QUEUE_CYCLES if entry.queue is None else self.queues[id(entry.queue)].shows(self.cycle)
 
     def _take(self, index: int, entry: int) -> None:
         source = self.nodes[index].inputs[entry]

@@ -274,8 +274,8 @@ def test_cycles_are_what_the_steps_take(kind: str, residual: bool, cycles: int) 
 
 def test_a_negative_shift_is_not_loadable() -> None:
     message = (
-        "layer convolution: shift -3 of filter 1 must be 0 or more to be loadable; use more weight_bits, or "
-        "compile without loadable weights"
+        "layer convolution: shift -3 of filter 1 must be 0 or more to be loadable; use more --weight-bits, or "
+        "compile with fixed weights"
     )
     with pytest.raises(CrosstileError, match=re.escape(message)):
         CrosspointPlan(layer_of(SHIFTS["to the left"], INT8), Fold(1, 1, 1, 2), loadable=True)

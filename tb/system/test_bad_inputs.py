@@ -72,9 +72,18 @@ def test_a_model_that_is_not_there(name: str, crosstile: Crosstile, inputs: Inpu
 @pytest.mark.parametrize(
     ("kernel", "input_shape", "attributes", "message"),
     [
-        ((2, 1, 3, 3, 3), (1, 4, 4, 4), {}, "layer c: 3 spatial axes; the crosspoint engine runs 1 or 2"),
+        (
+            (2, 1, 3, 3), (1, 4, 4), {"pads": [3, 0, 0, 0]},
+            "layer c: padding 3 and 0 on spatial axis 0 leaves output 0 without any activation; every output must "
+            "see at least one of the 4",
+        ),
+        (
+            (2, 1, 3, 3, 3), (1, 4, 4, 4), {"pads": [3, 0, 0, 0, 0, 0]},
+            "layer c: padding 3 leaves the first output without any activation; at most (kernel - 1) * dilation = 2 "
+            "is supported",
+        ),
     ],
-    ids=["3D"],
+    ids=["2D", "3D"],
 )
 def test_what_no_engine_runs(
     kernel: tuple[int, ...], input_shape: tuple[int, ...], attributes: dict[str, int], message: str,
