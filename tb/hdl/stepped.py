@@ -100,7 +100,9 @@ class Machine:
         return True
 
     def _shows(self, entry: Input) -> bool:
-        return self.cycle >= entry.start + QUEUE_CYCLES if entry.queue is None else self.queues[id(entry.queue)].shows(self.cycle)
+        if entry.queue is None:
+            return self.cycle >= entry.start + QUEUE_CYCLES
+        return self.queues[id(entry.queue)].shows(self.cycle)
 
     def _take(self, index: int, entry: int) -> None:
         source = self.nodes[index].inputs[entry]
