@@ -80,7 +80,8 @@ class CrosspointEngine(wiring.Component):
         m.submodules.window = window = RowWindow(plan)
         m.submodules.array = array = MultiplierArray(plan)
         requantise = [Requantise(replace(plan, rows_at_once=1)) for _ in range(plan.rows_at_once)]
-        m.submodules += requantise
+        for index, row in enumerate(requantise):
+            m.submodules[f"requantise_{index}" if index else "requantise"] = row
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         operation = sequencer.operation

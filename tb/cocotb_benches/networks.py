@@ -10,7 +10,7 @@ from math import log2, prod
 
 import numpy as np
 from crosstile.layer_plan import LayerPlan, PoolingPlan, convolution_plans
-from crosstile.mapper import map_network
+from crosstile.mapper import Options, map_network
 from crosstile.network_plan import NetworkPlan
 from crosstile_golden.activation import NONE, RELU
 from crosstile_golden.errors import CrosstileError
@@ -75,7 +75,7 @@ def one_layer() -> NetworkPlan:
     """Return a mapped network of one small padded convolution, whose filters differ in their shifts."""
     image, maps = NumberFormat(8, False), NumberFormat(8, True)
     layer = convolution("edges", unpadded(2, (4, 4), (3, 3), 4, padding=1), (image, maps), 8, False, 5)
-    return map_network(network("one_layer", [layer]), multipliers=6)
+    return map_network(network("one_layer", [layer]), 6, options=Options(("steered",)))
 
 
 def random_plan(seed: int) -> NetworkPlan:

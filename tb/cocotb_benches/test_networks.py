@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from cocotb_runs import SIMULATORS, Verdict, run_benches
+from crosstile.crosspoint_plan import CrosspointPlan
+from crosstile.line_buffer_plan import LineBufferPlan
+from crosstile.pool_plan import PoolPlan
+from crosstile.stages import StreamPlan
 from designs import TOP, Case, write_sources
 from networks import every_stage, random_plan, seeds
 
@@ -78,10 +82,10 @@ def test_no_bench_went_without_a_verdict_here(verdicts: Verdicts) -> None:
 
 
 def test_the_network_with_every_stage_has_every_kind_of_link() -> None:
-    links = every_stage().links
-    assert len(every_stage().stages) == 5
-    assert any(link.split > 1 for link in links)
-    assert any(link.join > 1 for link in links)
+    plan = every_stage()
+    assert {type(stage.plan) for stage in plan.stages} >= {CrosspointPlan, LineBufferPlan, PoolPlan, StreamPlan}
+    assert any(plan.split_of(stage.main, stage.plan.lanes_in) > 1 for stage in plan.stages)
+    assert any(stage.plan.join > 1 for stage in plan.stages if isinstance(stage.plan, StreamPlan))
 
 
 def test_a_seed_gives_the_same_network_again() -> None:
@@ -95,5 +99,7 @@ def test_a_case_is_what_golden_says_it_is(tmp_path: Path) -> None:
     (record,) = json.loads((tmp_path / "cases.json").read_text())
     assert len(record["input"]) == 3 * record["beats_in"]
     assert len(record["output"]) == 3 * record["beats_out"]
-    assert list(record["stages"]) == [f"stage_{index}" for index in range(5)]
+    layers = [index for index, stage in enumerate(every_stage().stages) if stage.layer is not None]
+    assert list(record["stages"]) == [f"stage_{index}" for index in layers]
+    assert len(layers) == 5
     assert len(set(record["output"])) > 5

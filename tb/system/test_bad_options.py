@@ -36,7 +36,7 @@ OPTIONS: dict[str, str] = {
     "--frames-per-second 9 --clock inf": PACE.format("9 and inf"),
     "--frames-per-second nan --clock 9": PACE.format("nan and 9"),
     "--frames-per-second 1e6 --clock 9": (
-        "layer conv takes 48 cycles per frame at its fastest, more than the 9 that the frame rate and the clock allow"
+        "layer conv takes 42 cycles per frame at its fastest, more than the 9 that the frame rate and the clock allow"
     ),
     "--name 3d": "--name must be a letter, then letters, digits and underscores, not '3d'",
     "--name a-b": "--name must be a letter, then letters, digits and underscores, not 'a-b'",

@@ -29,7 +29,7 @@ RUNS = [
     ("verilator", "residuals", "columns first, [0076], claims 8 and 17"), ("icarus", "residuals", "loadable weights"),
     ("verilator", "residuals", "durations, [0077], claims 19 and 24"), ("icarus", "residuals", "buffered"),
     ("icarus", "volume", "columns first, [0076], claims 8 and 17"), ("icarus", "volume", "steered, [0064]"),
-    ("icarus", "volume", "rows at once, [0073]"), ("icarus", "signal", "columns first, [0076], claims 8 and 17"),
+    ("icarus", "signal", "columns first, [0076], claims 8 and 17"),
     ("verilator", "signal", "durations, [0077], claims 19 and 24"),
     ("icarus", "signal", "pooled after sending, [0065]"),
 ]
