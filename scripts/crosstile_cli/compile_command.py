@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from crosstile.accelerator import Accelerator
-from crosstile.mapper import Options, map_network
+from crosstile.mapper import DEFAULTS, Options, map_network
 from crosstile.network_plan import NetworkPlan
 from crosstile.verilog import emit
 from crosstile_golden.errors import CrosstileError
@@ -77,7 +77,7 @@ def frame_budget(frames_per_second: float, clock: float) -> int:
 
 
 def choose_mapping(
-    multipliers: int | None, frames_per_second: float | None, clock: float | None, options: Options
+    multipliers: int | None, frames_per_second: float | None, clock: float | None, options: Options = DEFAULTS
 ) -> Mapping:
     """Return how to map: onto a number of multipliers, or the fewest that keep a frame rate."""
     if frames_per_second is None and clock is None:

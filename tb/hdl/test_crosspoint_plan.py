@@ -115,6 +115,7 @@ def test_stride_1_steers_kernel_row_i_at_row_y_to_bank_y_plus_padding_minus_i(ke
 @SETTINGS
 @given(plans())
 def test_every_activation_is_taken_once(plan: CrosspointPlan) -> None:
+    """US 2020/0117986, claims 6 and 15: input is presented one row at a time, each row once."""
     plane = plan.plane
     beats = plane.height * plane.width * plan.channel_groups
     assert plan.operations.beats_in == beats
