@@ -1,4 +1,4 @@
-"""Columns first (US 2020/0117986 [0076], [0081], claims 8, 9, 17, 18): transposed frames, the transposed result."""
+"""Columns first ([0076], [0081], claims 8, 9, 17, 18): transposed frames give the transposed result, bit for bit."""
 
 from collections.abc import Callable
 from math import prod

@@ -1,4 +1,4 @@
-"""Activations as gates equal golden's for every value of a sum (US 2020/0117986 [0033], [0048]); tables in block RAM."""
+"""Activations in gates equal golden for every sum (US 2020/0117986 [0033], [0048]); large tables are block RAM."""
 
 import re
 from typing import Any
