@@ -100,6 +100,12 @@ class IntegerNetwork:
             raise CrosstileError(f"{field} {given} of network '{self.name}' does not hold {needed}")
 
     @property
+    def readers(self) -> Counter[str]:
+        """How many times each tensor is read, by its layer's name, "" for the input; residuals count, too."""
+        reads = (name for read in self.sources for name in (read.main, read.residual))
+        return Counter(name for name in reads if name is not None)
+
+    @property
     def frame_shape(self) -> Axes:
         """Shape of one frame as the first layer reads it: (channels, *spatial)."""
         geometry = self.layers[0].geometry

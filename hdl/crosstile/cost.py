@@ -32,12 +32,17 @@ def engine_cells(engine: CrosspointPlan) -> int:
     lanes = engine.lanes_out * 4 * engine.accumulator_bits
     beat = fold.lanes_in * layer.input_format.bits
     ring = storage_cells(beat, engine.window_pixels * engine.beats_per_pixel) + 2 * beat
-    words = max(engine.banks, 1) * engine.integrator_positions
-    kept = engine.integrator_memory_bits // (engine.plane.out_width * engine.filter_groups) // max(engine.banks, 1)
-    integrators = storage_cells(kept, 1 if engine.rows_together else words) if engine.banks else 0
+    return STAGE_CELLS + adders + accumulators + lanes + fold.kernel_columns * ring + _integrator_cells(engine)
+
+
+def _integrator_cells(engine: CrosspointPlan) -> int:
+    """Return the cells of the integrators' memory: banks side by side, or one after another where rows run in turn."""
+    if not engine.banks:
+        return 0
+    kept = engine.integrator_memory_bits // (engine.integrator_positions * engine.banks)
     if engine.rows_together:
-        integrators = storage_cells(kept * engine.banks, engine.integrator_positions)
-    return STAGE_CELLS + adders + accumulators + lanes + fold.kernel_columns * ring + integrators
+        return storage_cells(kept * engine.banks, engine.integrator_positions)
+    return storage_cells(kept, engine.banks * engine.integrator_positions)
 
 
 def buffer_cells(plan: LineBufferPlan) -> int:

@@ -1,6 +1,5 @@
 """Mapping: which fold each layer gets, and how deep each queue is."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -159,7 +158,7 @@ def _whole(network: IntegerNetwork, convolutions: list[ConvolutionPlan], options
 
 def _join_rows(network: IntegerNetwork, plans: dict[str, LayerPlan]) -> None:
     """Let all rows of a pool's window leave at once, where the convolution before it can."""
-    readers = Counter(name for read in network.sources for name in (read.main, read.residual))
+    readers = network.readers
     for layer, read in zip(network.layers, network.sources, strict=True):
         before = plans.get(read.main)
         if isinstance(layer, PoolLayer) and isinstance(before, ConvolutionPlan) and readers[read.main] == 1:

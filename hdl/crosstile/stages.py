@@ -1,11 +1,11 @@
 """Stages: the blocks of an accelerator, and what each of them reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
-from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
+from crosstile_golden.network import IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 
 from .crosspoint_plan import CrosspointPlan
@@ -81,12 +81,13 @@ class StageList:
         self._links = links
         self._tensors: dict[str, list[Source]] = {}
         self._network = network
+        self._readers = network.readers
         first = next(plan for plan, read in zip(layers, network.sources, strict=True) if read.main == "")
         self.input_lanes = first.stages[0].lanes_in
         reads = zip(layers, network.sources, strict=True)
         pooled_first = {
             read.main for plan, read in reads
-            if isinstance(plan, PoolingPlan) and plan.local and self._readers(read.main) == 1
+            if isinstance(plan, PoolingPlan) and plan.local and self._readers[read.main] == 1
         }
         self._offer("", Source(INPUT))
         for index, (layer, read) in enumerate(zip(layers, network.sources, strict=True)):
@@ -99,13 +100,9 @@ class StageList:
             name = network.layers[index].name
             self._offer(name, source if final or name in pooled_first else self._linked(source))
 
-    def _readers(self, name: str) -> int:
-        reads = [(read.main, read.residual) for read in self._network.sources]
-        return sum(pair.count(name) for pair in reads)
-
     def _offer(self, name: str, source: Source) -> None:
         """Make a tensor known to its readers."""
-        readers = self._readers(name)
+        readers = self._readers[name]
         if readers > 1:
             lanes, number_format, beats = self._beats(source)
             self._append(Stage(StreamPlan(number_format, lanes, beats), source, queues=readers))
@@ -148,11 +145,4 @@ class StageList:
         return Source(len(self.stages) - 1)
 
     def _mark(self, layer: int) -> None:
-        last = self.stages[-1]
-        self.stages[-1] = Stage(last.plan, last.main, last.residual, last.queues, layer)
-
-
-def residual_layers(network: IntegerNetwork) -> list[int]:
-    """Return the indices of layers that add a residual."""
-    layers = enumerate(network.layers)
-    return [index for index, layer in layers if isinstance(layer, ConvolutionLayer) and layer.residual is not None]
+        self.stages[-1] = replace(self.stages[-1], layer=layer)

@@ -126,11 +126,6 @@ def _yes_or_no(text: str) -> bool:
 YES_NO = Kind("yes or no", "yes or no", _yes_or_no)
 
 
-def text_of(legal: str, kind: str = "text") -> Kind:
-    """Return the kind of any text; who uses it says what is wrong with it."""
-    return Kind(kind, legal, str)
-
-
 def _axes(text: str, least: int, most_axes: int) -> Axes:
     entries = text.split("x")
     if len(entries) > most_axes:
