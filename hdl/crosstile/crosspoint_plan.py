@@ -102,6 +102,11 @@ class CrosspointPlan:
         return self.fold.lanes_out * self.rows_at_once
 
     @property
+    def filter_lanes(self) -> int:
+        """Filters per beat sent."""
+        return self.fold.lanes_out
+
+    @property
     def input_format(self) -> NumberFormat:
         """Format of the activations taken."""
         return self.layer.input_format
@@ -329,6 +334,11 @@ class CrosspointPlan:
         prefix_low, prefix_high = low.cumsum(axis=1).min(axis=0), high.cumsum(axis=1).max(axis=0)
         bits = tuple(signed_bits_for(int(a), int(b)) for a, b in zip(prefix_low, prefix_high, strict=True))
         return bits[-1:] * self.banks if self.steered else bits
+
+    @property
+    def total_bits(self) -> int:
+        """Width of a whole sum, bias left out."""
+        return self.integrator_bits[-1]
 
     @property
     def total_range(self) -> tuple[Integers, Integers]:

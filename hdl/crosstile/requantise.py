@@ -1,15 +1,15 @@
 """Requantisation: from whole sums to activations, by one addition or two, one shift and the activation."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from crosstile_golden.network import ConvolutionLayer
 
 from .activation import Activate
-from .crosspoint_plan import CrosspointPlan
 from .load_bus import WORD_BITS, Contents, LoadedMemory, load_bus
 from .requantise_plan import RequantisePlan
 from .streams import beat_layout, delay
@@ -19,16 +19,49 @@ FINE_BITS = 2  # of a loadable shift: the step after the coarse one, which is by
 T = TypeVar("T")
 
 
-def constant_contents(plan: CrosspointPlan) -> Contents:
+class Summing(Protocol):
+    """What the plan of an engine tells of the whole sums that it makes, beat by beat.
+
+    filter_lanes    filters of a beat; `filter_groups`: beats of a pixel
+    total_bits      width of a whole sum, bias left out
+    requantise      constants and widths from there on; `loadable`: they are written at run time
+    """
+
+    @property
+    def layer(self) -> ConvolutionLayer:
+        """The layer."""
+
+    @property
+    def filter_lanes(self) -> int:
+        """Filters of a beat."""
+
+    @property
+    def filter_groups(self) -> int:
+        """Beats of a pixel."""
+
+    @property
+    def total_bits(self) -> int:
+        """Width of a whole sum."""
+
+    @property
+    def requantise(self) -> RequantisePlan:
+        """Constants and widths."""
+
+    @property
+    def loadable(self) -> bool:
+        """Constants are written at run time."""
+
+
+def constant_contents(plan: Summing) -> Contents:
     """Return a loadable layer's constants: a row per filter group, in it per lane the words of its filter's.
 
     A filter's constants are one number (`RequantisePlan.constants`), cut into words of 32 bits.
     """
     bits = plan.requantise.constant_bits
     starts = range(0, bits, WORD_BITS)
-    widths = tuple(min(WORD_BITS, bits - start) for start in starts) * plan.fold.lanes_out
+    widths = tuple(min(WORD_BITS, bits - start) for start in starts) * plan.filter_lanes
     words = [[value >> start & (1 << WORD_BITS) - 1 for start in starts] for value in plan.requantise.constants]
-    groups = _batched(words, plan.fold.lanes_out)
+    groups = _batched(words, plan.filter_lanes)
     return Contents(widths, tuple(tuple(word for lane in group for word in lane) for group in groups))
 
 
@@ -37,10 +70,10 @@ def _batched(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def _rows(plan: CrosspointPlan) -> list[int]:
+def _rows(plan: Summing) -> list[int]:
     """Return a fixed layer's constants: per filter group one word, lane 0 in its least significant bits."""
     bits = plan.requantise.constant_bits
-    groups = _batched(plan.requantise.constants, plan.fold.lanes_out)
+    groups = _batched(plan.requantise.constants, plan.filter_lanes)
     return [sum(value << bits * lane for lane, value in enumerate(group)) for group in groups]
 
 
@@ -49,10 +82,10 @@ class Requantise(wiring.Component):
 
     With offset = bias·2^left + 2^(shift−1) this is round-to-nearest of (total + bias + residual) / 2^shift,
     halves up (US 12014273: the scale's power of two is a shift), and the residual of an earlier layer joins
-    before the activation (US 2020/0117986 [0047]). Constants and widths are `CrosspointPlan.requantise`.
+    before the activation (US 2020/0117986 [0047]). Constants and widths are the plan's `requantise`.
 
     Members: `filter`, the filter group, one cycle before its `totals`; `residual`, where the layer has one, a
-    beat of its number format in the same cycle as `totals`; `beat`, `CrosspointPlan.requantise_cycles` after
+    beat of its number format in the same cycle as `totals`; `beat`, `requantise_cycles` after
     them; `load`, where the plan is loadable, see `load_bus` and `constant_contents`.
     Timing: a beat per cycle.
     """
@@ -61,12 +94,12 @@ class Requantise(wiring.Component):
     residual: data.View
     load: wiring.PureInterface
 
-    def __init__(self, plan: CrosspointPlan):
+    def __init__(self, plan: Summing):
         self.plan = plan
-        layer, lanes = plan.layer, plan.fold.lanes_out
+        layer, lanes = plan.layer, plan.filter_lanes
         members = {
             "filter": In(range(plan.filter_groups)),
-            "totals": In(data.ArrayLayout(signed(plan.integrator_bits[-1]), lanes)),
+            "totals": In(data.ArrayLayout(signed(plan.total_bits), lanes)),
             "beat": Out(beat_layout(layer.output_format, lanes)),
         }
         if layer.residual is not None:
@@ -80,9 +113,9 @@ class Requantise(wiring.Component):
         m = Module()
         plan, layer = self.plan.requantise, self.plan.layer
         constants = self._constants(m)
-        activate = Activate(layer.activation, plan.shifted_bits, layer.output_format, self.plan.fold.lanes_out)
+        activate = Activate(layer.activation, plan.shifted_bits, layer.output_format, self.plan.filter_lanes)
         m.submodules.activate = activate
-        for lane in range(self.plan.fold.lanes_out):
+        for lane in range(self.plan.filter_lanes):
             word = constants[plan.constant_bits * lane :][: plan.constant_bits]
             m.d.comb += activate.values[lane].eq(self._shifted(m, lane, word))
         m.d.comb += self.beat.eq(activate.beat)
@@ -109,7 +142,7 @@ class Requantise(wiring.Component):
     def _constants(self, m: Module) -> Value:
         """Return every lane's constants, in the cycle of the totals."""
         groups, plan = _rows(self.plan), self.plan.requantise
-        bits = plan.constant_bits * self.plan.fold.lanes_out
+        bits = plan.constant_bits * self.plan.filter_lanes
         if self.plan.loadable:
             m.submodules.constants = loaded = LoadedMemory(constant_contents(self.plan))
             wiring.connect(m, loaded.load, wiring.flipped(self.load))
