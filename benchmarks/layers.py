@@ -1,11 +1,12 @@
 """Figures of single layers: multipliers busy, cells, block RAMs and clock, all from one run.
 
-    python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...] [--architectures steered buffered]
-        [--targets ecp5 xilinx] [--place] [--simulate] [--infer]
+    python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...]
+        [--engines auto crosspoint steered buffered winograd] [--targets ecp5 xilinx] [--place] [--simulate] [--infer]
 
 Weights and activations are random over their whole range (the seed is printed), which is the hardest case for
-widths. Utilisation is multiply-accumulates of the layer, padding counted as work, over multipliers × cycles
-between frames back to back; the cycles come from the exact timing model and, with --simulate, from Verilator.
+widths. Effective are the multiply-accumulates of the direct convolution, padding counted as work, over multipliers ×
+cycles between frames back to back; useful leaves out the padding. Cycles come from the exact timing model and, with
+--simulate, from Verilator. A steered or buffered engine is a crosspoint engine of that architecture.
 """
 
 import argparse
@@ -19,10 +20,11 @@ from statistics import median
 
 import numpy as np
 from crosstile.accelerator import Accelerator, lane_bits
-from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan
-from crosstile.mapper import Options, map_network
+from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan, EnginePlan
+from crosstile.mapper import ENGINES, Options, map_network
 from crosstile.network_plan import NetworkPlan
 from crosstile.verilog import emit
+from crosstile.winograd_numbers import WEIGHT_STORES
 from crosstile_cli.simulate_command import from_beats, to_beats, watchdog
 from crosstile_cli.simulators import StallPattern, verilator
 from crosstile_cli.synthesis import place_ecp5, synthesize
@@ -57,6 +59,7 @@ LAYERS: dict[str, tuple[Shape, tuple[int, ...]]] = {
     "5x5 16-16 32x32": (Shape(16, (32, 32), (5, 5), (2, 2), 16), (25, 100)),
     "3x3 stride 2 16-32 32x32": (Shape(16, (32, 32), (3, 3), (1, 1), 32, stride=(2, 2)), (12, 36)),
     "1D k3 32-32 128": (Shape(32, (128,), (3,), (1,), 32), (12, 48)),
+    "2x2 16-16 32x32": (Shape(16, (32, 32), (2, 2), (0, 0), 16), (16, 64)),
     "3D 3x3x3 8-8 16x16x16": (Shape(8, (16, 16, 16), (3, 3, 3), (1, 1, 1), 8), (9, 72)),
 }
 
@@ -100,25 +103,34 @@ def simulate(plan: NetworkPlan, verilog: Path, work: Path, frames: int = 4) -> d
     }
 
 
-def measure(name: str, multipliers: int, architecture: str, options: argparse.Namespace) -> dict[str, object]:
+def options_of(engine: str, weights: str) -> Options:
+    """Return what the mapper may choose from."""
+    engines = ENGINES if engine == "auto" else ("winograd",) if engine == "winograd" else ("crosspoint",)
+    architectures = (engine,) if engine in ARCHITECTURES else ARCHITECTURES
+    return Options(engines, architectures, weights)
+
+
+def measure(name: str, multipliers: int, engine: str, options: argparse.Namespace) -> dict[str, object]:
     """Return one row of the table."""
     layer = random_layer(LAYERS[name][0])
     started = time.perf_counter()
-    architectures = ARCHITECTURES if architecture == "auto" else (architecture,)
-    plan = map_network(network_of(layer), multipliers, None, Options(architectures))
+    plan = map_network(network_of(layer), multipliers, None, options_of(engine, options.winograd_weights))
     chosen = plan.layers[0]
-    assert isinstance(chosen, ConvolutionPlan)
+    assert isinstance(chosen, EnginePlan)
     text = emit(Accelerator(plan), "layer")
-    fold = chosen.fold
+    capacity = plan.multipliers * plan.cycles_per_frame
     row: dict[str, object] = {
-        "layer": name, "architecture": chosen.architecture, "multipliers": plan.multipliers,
-        "rows, columns, channels, filters, groups": " ".join(map(str, astuple(fold))),
+        "layer": name, "engine": chosen.architecture if isinstance(chosen, ConvolutionPlan) else "winograd",
+        "multipliers": plan.multipliers, "fold": " ".join(map(str, astuple(chosen.fold))),
         "cycles": plan.cycles_per_frame, "latency": plan.latency, "macs": layer.geometry.macs,
-        "utilisation": round(layer.geometry.macs / plan.multipliers / plan.cycles_per_frame, 4),
-        "useful": round(chosen.useful_macs / plan.multipliers / plan.cycles_per_frame, 4),
+        "effective": round(layer.geometry.macs / capacity, 4), "useful": round(chosen.useful_macs / capacity, 4),
+        "losses": " ".join(f"{part} {100 * share:.1f}" for part, share in chosen.losses(plan.cycles_per_frame).items()),
         "compile_seconds": round(time.perf_counter() - started, 2), "verilog_bytes": len(text),
-        "integrator_bits": chosen.engine.integrator_memory_bits, "line_buffer_bits": chosen.buffer_bits,
-        "window_bits": chosen.engine.window_memory_bits,
+        "memory_bits": chosen.memory_bits,
+        "queue_bits": sum(
+            sum(depths) * stage.plan.lanes_out * stage.plan.output_format.bits
+            for stage, depths in zip(plan.stages, plan.depths, strict=True)
+        ),
     }
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -130,7 +142,8 @@ def measure(name: str, multipliers: int, architecture: str, options: argparse.Na
             netlist = work / "netlist.json" if options.place and target == "ecp5" else None
             cells = synthesize(verilog, "layer", target, work, netlist, options.infer)
             row |= {f"{target}_{key}": getattr(cells, key) for key in ("cells", "luts", "ffs", "dsps", "brams")}
-            row[f"{target}_cells_per_multiplier"] = round(cells.cells / plan.multipliers, 1)
+            effective = layer.geometry.macs / plan.cycles_per_frame
+            row[f"{target}_cells_per_effective_mac"] = round(cells.cells / effective, 1)
             if netlist:
                 row["ecp5_mhz"] = median(place_ecp5(netlist, work, seed).fmax_mhz for seed in (1, 2, 3))
     return row
@@ -143,15 +156,16 @@ def main() -> int:
     parser.add_argument("--targets", nargs="*", default=["ecp5", "xilinx"])
     parser.add_argument("--place", action="store_true", help="nextpnr on ECP5-85k, median of seeds 1, 2, 3")
     parser.add_argument("--infer", action="store_true", help="let Yosys infer the multipliers on ECP5, too")
-    parser.add_argument("--architectures", nargs="*", default=["auto"], choices=["auto", *ARCHITECTURES])
+    parser.add_argument("--engines", nargs="*", default=["auto"], choices=["auto", *ENGINES, *ARCHITECTURES])
+    parser.add_argument("--winograd-weights", default="transformed", choices=WEIGHT_STORES)
     parser.add_argument("--simulate", action="store_true", help="run 4 frames in Verilator and compare")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/layers.json"))
     options = parser.parse_args()
     rows = [
-        measure(name, multipliers, architecture, options)
+        measure(name, multipliers, engine, options)
         for name in options.layers
         for multipliers in options.multipliers or LAYERS[name][1]
-        for architecture in options.architectures
+        for engine in options.engines
     ]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"seed": SEED, "rows": rows}, indent=2) + "\n")

@@ -16,11 +16,10 @@ from statistics import median
 
 from crosstile.verilog import emit
 from crosstile.winograd_nested_plan import PIPELINES, NestedPlan
-from crosstile.winograd_network import SWITCHED
+from crosstile.winograd_network import Kernel
 from crosstile.winograd_transform import transform_of
 from crosstile.winograd_transform_plan import ActivationTransformPlan, PartialSumTransformPlan, WeightTransformPlan
 from crosstile_cli.synthesis import place_ecp5, synthesize
-from crosstile_golden.geometry import Axes
 from crosstile_golden.numbers import NumberFormat, signed_bits_for
 from crosstile_golden.winograd import TileRanges
 from rich.console import Console
@@ -28,10 +27,10 @@ from rich.table import Table
 
 CHANNELS = 16
 UINT8 = NumberFormat(8, signed=False)
-SIZES = {"3": 3, "2": 2, "3 or 2": SWITCHED}
+SIZES = {"3": (3,), "2": (2,), "3 or 2": (3, 2), "2 or 1": (2, 1), "3, 2 or 1": (3, 2, 1)}
 
 
-def partial_sums(kernel: Axes, pipeline: str) -> PartialSumTransformPlan:
+def partial_sums(kernel: Kernel, pipeline: str) -> PartialSumTransformPlan:
     """Return the plan for the sums of any of the kernel's sizes."""
     served = WeightTransformPlan(kernel).kernels
     tiles = [TileRanges(choice, UINT8, -128, 127, CHANNELS).partial_sums for choice in served]
@@ -41,19 +40,19 @@ def partial_sums(kernel: Axes, pipeline: str) -> PartialSumTransformPlan:
 
 
 def results_known(plan: PartialSumTransformPlan) -> PartialSumTransformPlan:
-    """Return the plan with no more bits than the results have."""
-    results = [TileRanges(choice, UINT8, -128, 127, CHANNELS).result for choice in plan.kernels]
-    return replace(plan, output_bits=max(signed_bits_for(*ends) for ends in results))
+    """Return the plan with no more bits than the results have; those of the largest sizes are the widest."""
+    largest = tuple(sizes[0] for sizes in plan.kernel)
+    return replace(plan, output_bits=signed_bits_for(*TileRanges(largest, UINT8, -128, 127, CHANNELS).result))
 
 
 def plans(axes: int, pipeline: str) -> Iterator[tuple[str, str, NestedPlan]]:
-    """Give role, kernel size and plan."""
-    yield "activations", "any", ActivationTransformPlan(axes, UINT8, pipeline)
-    for name, size in SIZES.items():
-        kernel = (size,) * axes
-        yield "weights", name, WeightTransformPlan(kernel, pipeline=pipeline)
-    for name, size in SIZES.items():
-        plan = partial_sums((size,) * axes, pipeline)
+    """Give role, sizes and plan."""
+    yield "activations", "3, 2", ActivationTransformPlan(((3,),) * axes, UINT8, pipeline)
+    yield "activations", "3, 2 or 1", ActivationTransformPlan(((3, 2, 1),) * axes, UINT8, pipeline)
+    for name, sizes in SIZES.items():
+        yield "weights", name, WeightTransformPlan((sizes,) * axes, pipeline=pipeline)
+    for name, sizes in SIZES.items():
+        plan = partial_sums((sizes,) * axes, pipeline)
         yield "partial sums", name, plan
         yield "  known results", name, results_known(plan)
 

@@ -21,14 +21,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """An integer of `bits` bits, two's complement where `signed`; legal: 1 to 32 bits."""
+    """An integer of `bits` bits, two's complement where `signed`; legal: 1 to 64 bits."""
 
     bits: int
     signed: bool
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 32:
-            raise CrosstileError(f"bits must be from 1 to 32, not {self.bits}")
+        if not 1 <= self.bits <= 64:
+            raise CrosstileError(f"bits must be from 1 to 64, not {self.bits}")
 
     @property
     def minimum(self) -> int:

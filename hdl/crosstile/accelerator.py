@@ -6,6 +6,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
+from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
 from .crosspoint import CrosspointEngine
@@ -19,14 +20,25 @@ from .pulse import PulseLink
 from .pulse_plan import PulsePlan
 from .stages import INPUT, BlockPlan, Source, StreamPlan
 from .streams import Fork, Join, Split, beat_layout
+from .tile_integrators import TileIntegrators
+from .tile_integrators_plan import TileIntegratorPlan
 from .weight_port import WeightPort
+from .winograd import WinogradEngine
+from .winograd_plan import WinogradPlan
 
+LANE_BITS = (8, 16, 32)
 INPUT_DEPTH = 3  # the least that passes a beat per cycle
 
 
 def lane_bits(number_format: NumberFormat) -> int:
-    """Return the bits of one channel in TDATA, 8, 16 or 32, so that a beat is an array of integers in memory."""
-    return next(bits for bits in (8, 16, 32) if number_format.bits <= bits)
+    """Return the bits of one channel in TDATA, 8, 16 or 32, so that a beat is an array of integers in memory.
+
+    Raises `CrosstileError` for a wider format.
+    """
+    fitting = [bits for bits in LANE_BITS if number_format.bits <= bits]
+    if not fitting:
+        raise CrosstileError(f"a port's activations may have {LANE_BITS[-1]} bits, not {number_format.bits}")
+    return fitting[0]
 
 
 class Accelerator(wiring.Component):
@@ -147,6 +159,7 @@ def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
         return Join(plan.number_format, plan.lanes_in, plan.lanes_out, depths[0])
     blocks: dict[type, Any] = {
         CrosspointPlan: CrosspointEngine, PoolPlan: Pool, LineBufferPlan: LineBuffer, PulsePlan: PulseLink,
+        WinogradPlan: WinogradEngine, TileIntegratorPlan: TileIntegrators,
     }
     return blocks[type(plan)](plan, depths[0])
 

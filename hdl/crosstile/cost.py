@@ -3,8 +3,9 @@
 from math import ceil
 
 from .crosspoint_plan import CrosspointPlan
-from .layer_plan import ConvolutionPlan
+from .layer_plan import EnginePlan
 from .line_buffer_plan import LineBufferPlan
+from .winograd_layer_plan import WinogradLayerPlan
 
 BLOCK_WIDTH, BLOCK_DEPTH = 36, 512  # of a common block RAM
 BLOCK_CELLS = 100  # what a block RAM counts for: it is as scarce as so many cells
@@ -52,7 +53,35 @@ def buffer_cells(plan: LineBufferPlan) -> int:
     return STAGE_CELLS + beats + storage_cells(kept, plan.words)
 
 
-def estimated_cells(plan: ConvolutionPlan) -> int:
+def estimated_cells(plan: EnginePlan) -> int:
     """Return the cells of a layer's stages together."""
-    buffers = (stage for stage in plan.stages if isinstance(stage, LineBufferPlan))
-    return engine_cells(plan.engine) + sum(map(buffer_cells, buffers))
+    buffers = sum(buffer_cells(stage) for stage in plan.stages if isinstance(stage, LineBufferPlan))
+    if isinstance(plan, WinogradLayerPlan):
+        return buffers + winograd_cells(plan)
+    return buffers + engine_cells(plan.engine)
+
+
+# Adders of the transforms over 1, 2 and 3 axes.
+ACTIVATION_ADDERS, PARTIAL_SUM_ADDERS = (4, 32, 192), (4, 26, 130)
+
+
+def winograd_cells(plan: WinogradLayerPlan) -> int:
+    """Return the cells of a Winograd engine and its integrators, multipliers and weights left out.
+
+    The transforms' adders, an adder per product of a position at the width of a sum, the tile store; per filter in
+    parallel an adder, a shifter and a clamp, and the integrators' memory with an adder per link where parts meet.
+    """
+    engine, fold, geometry = plan.engine, plan.fold, plan.layer.geometry
+    axis, positions = geometry.dimensions - 1, engine.numbers.positions
+    operand_bits = plan.layer.input_format.bits + geometry.dimensions
+    sum_bits = engine.numbers.tile_bits
+    activations = fold.lanes * (ACTIVATION_ADDERS[axis] * operand_bits)
+    adders = fold.products * positions * sum_bits
+    partial_sums = fold.filter_lanes * PARTIAL_SUM_ADDERS[axis] * sum_bits
+    parts = fold.operands // fold.lanes
+    store = parts * storage_cells(fold.lanes * positions * operand_bits, 2 * engine.words)
+    links = engine.lanes_out * sum_bits
+    meet = 3 * links if len(engine.numbers.combinations) > 1 else 0
+    lanes = plan.integrators.lanes_out * 4 * sum_bits
+    kept = storage_cells(links, max(1, plan.integrators.memory_bits // links))
+    return 2 * STAGE_CELLS + activations + adders + partial_sums + store + meet + lanes + kept

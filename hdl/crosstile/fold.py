@@ -48,7 +48,7 @@ class PlaneGeometry:
                 f"layer {name}: {geometry.dimensions} spatial axes; the crosspoint engine runs 1 or 2"
             )
         for axis in range(geometry.dimensions):
-            _check_padding(geometry, axis, name)
+            check_padding(geometry, axis, name)
         height, width = (1, *geometry.input_size)[-2:]
         kernel_height, kernel_width = (1, *geometry.kernel)[-2:]
         row_stride, column_stride = (1, *geometry.stride)[-2:]
@@ -87,7 +87,17 @@ def taps_within(size: int, outputs: int, kernel: int, stride: int, dilation: int
     )
 
 
-def _check_padding(geometry: ConvolutionGeometry, axis: int, name: str) -> None:
+def useful_macs(geometry: ConvolutionGeometry) -> int:
+    """Return the multiply-accumulates per frame whose tap is an activation, not padding."""
+    axes = zip(
+        geometry.input_size, geometry.output_size, geometry.kernel, geometry.stride, geometry.dilation,
+        geometry.padding_begin, strict=True,
+    )
+    taps = prod(taps_within(*axis) for axis in axes)
+    return geometry.in_channels // geometry.groups * geometry.out_channels * taps
+
+
+def check_padding(geometry: ConvolutionGeometry, axis: int, name: str) -> None:
     """Refuse an axis on which some output would see padding only."""
     size, stride, dilation = geometry.input_size[axis], geometry.stride[axis], geometry.dilation[axis]
     begin, end = geometry.padding_begin[axis], geometry.padding_end[axis]

@@ -10,9 +10,10 @@ from crosstile_golden.network import ConvolutionLayer, PoolLayer
 from crosstile_golden.numbers import Integers
 
 from .crosspoint_plan import CrosspointPlan
-from .fold import Fold, PlaneGeometry, legal_folds, taps_within
-from .line_buffer_plan import LineBufferPlan
+from .fold import Fold, PlaneGeometry, legal_folds, useful_macs
+from .line_buffer_plan import LineBufferPlan, strided_starts
 from .pool_plan import PoolPlan, pool_stages
+from .winograd_layer_plan import WinogradLayerPlan
 
 ARCHITECTURES = ("steered", "buffered")
 
@@ -74,6 +75,11 @@ class ConvolutionPlan:
         return sum(stage.memory_bits for stage in self.stages if isinstance(stage, LineBufferPlan))
 
     @property
+    def memory_bits(self) -> int:
+        """Bits of activations and partial sums that all stages keep, weights and queues left out."""
+        return self.buffer_bits + self.engine.integrator_memory_bits + self.engine.window_memory_bits
+
+    @property
     def multipliers(self) -> int:
         """Multipliers in the array."""
         return self.fold.multipliers
@@ -86,18 +92,24 @@ class ConvolutionPlan:
     @property
     def useful_macs(self) -> int:
         """Multiply-accumulates per frame whose tap is an activation, not padding."""
-        geometry = self.layer.geometry
-        axes = zip(
-            geometry.input_size, geometry.output_size, geometry.kernel, geometry.stride, geometry.dilation,
-            geometry.padding_begin, strict=True,
-        )
-        taps = prod(taps_within(*axis) for axis in axes)
-        return geometry.in_channels // geometry.groups * geometry.out_channels * taps
+        return useful_macs(self.layer.geometry)
 
     @property
     def utilisation(self) -> float:
         """Share of multiplier-cycles that are multiply-accumulates of the layer, padding counted as work."""
         return self.layer.geometry.macs / (self.multipliers * self.cycles_per_frame)
+
+
+    def losses(self, cycles: int) -> dict[str, float]:
+        """Return where the array's multiplier-cycles go, frames `cycles` apart, as shares that add up to 1.
+
+        work      products of the convolution, taps in the padding included
+        fill      rows and columns at the edges that complete outputs, and gaps
+        waiting   for input, for another stage, or for room behind
+        """
+        total, own = self.multipliers * cycles, self.multipliers * self.engine.cycles_per_frame
+        work = self.layer.geometry.macs
+        return {"work": work / total, "fill": (own - work) / total, "waiting": (total - own) / total}
 
 
 def convolution_plans(layer: ConvolutionLayer, architectures: tuple[str, ...] = ARCHITECTURES) -> list[ConvolutionPlan]:
@@ -156,9 +168,9 @@ def _line_buffer(layer: ConvolutionLayer, lanes: int, frames: int) -> LineBuffer
     geometry = layer.geometry
     return LineBufferPlan(
         layer.name, layer.input_format, rows=geometry.input_size[0], positions=prod(geometry.input_size[1:]),
-        kernel=geometry.kernel[0], stride=geometry.stride[0], dilation=geometry.dilation[0],
-        padding=geometry.padding_begin[0], outputs=geometry.output_size[0], channels=geometry.in_channels,
-        lanes=lanes, run=_run(geometry, lanes), frames=frames,
+        kernel=geometry.kernel[0], dilation=geometry.dilation[0],
+        starts=strided_starts(geometry.output_size[0], geometry.stride[0], geometry.padding_begin[0]),
+        channels=geometry.in_channels, lanes=lanes, run=_run(geometry, lanes), frames=frames,
     )
 
 
@@ -218,4 +230,5 @@ class PoolingPlan:
         return max(stage.cycles_per_frame for stage in self.stages)
 
 
-LayerPlan = ConvolutionPlan | PoolingPlan
+EnginePlan = ConvolutionPlan | WinogradLayerPlan
+LayerPlan = EnginePlan | PoolingPlan

@@ -1,5 +1,7 @@
 """The line buffer: rows of activations, kept until the kernel's height is there."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,7 +16,8 @@ class LineBuffer(wiring.Component):
     """Collects under each position the activations of the last rows, see `LineBufferPlan`.
 
     A word of the memory holds one position of all kept rows. Each beat that arrives reads its word, joins it at
-    the lower end, and the word moves up by a row: no row is ever searched for.
+    the lower end, and the word moves up by a row: no row is ever searched for. A window that is sent again is
+    read from the words as they are: nothing arrives, and nothing moves.
 
     Parameters: `plan`; `depth`, places of the output queue.
     Timing: a beat per cycle, rows of padding included; `LineBufferPlan.pipeline_cycles` from a beat to what it
@@ -34,11 +37,14 @@ class LineBuffer(wiring.Component):
         })
 
     def _program(self) -> Program:
-        layout = data.StructLayout({"intake": 1, "emit": 1, "taps": self.plan.kernel})
-        return Program(layout, [
-            {"intake": step.intake, "emit": step.emit, "taps": sum(tap << i for i, tap in enumerate(step.taps))}
-            for step in self.plan.row_steps
-        ])
+        plan = self.plan
+        fields = {"intake": 1, "emit": 1, "taps": plan.kernel} | ({"again": 1} if plan.repeats else {})
+        words = []
+        for step in plan.row_steps:
+            taps = sum(tap << index for index, tap in enumerate(step.taps))
+            word = {"intake": step.intake, "emit": step.emit, "taps": taps, "again": step.again}
+            words.append({field: word[field] for field in fields})
+        return Program(data.StructLayout(fields), words)
 
     def elaborate(self, _platform: object) -> Module:
         """Return the sequencer, the memory and the beat of taps."""
@@ -62,10 +68,12 @@ class LineBuffer(wiring.Component):
             m.d.sync += word.eq(Mux(word_last, 0, word + 1))
         cycles = plan.read_cycles
         arrived = delay(m, self.input.p.as_value(), cycles, "arrived")
-        kept = self._kept(m, word, delay(m, go, cycles, "keep", resets=True), arrived)
+        moves = go & ~rows.word.again if plan.repeats else go
+        kept = self._kept(m, word, delay(m, moves, cycles, "keep", resets=True), arrived)
+        window = self._window(m, rows.word, [*kept, arrived])
         taps = delay(m, rows.word.taps, cycles, "taps")
         m.d.comb += [
-            queue.beat.as_value().eq(self._beat(m, [*kept, arrived], taps)),
+            queue.beat.as_value().eq(self._beat(m, window, taps)),
             queue.push.eq(delay(m, queue.reserve, plan.pipeline_cycles, "push", resets=True)),
         ]
         return m
@@ -91,7 +99,17 @@ class LineBuffer(wiring.Component):
             ]
         return [word[row * bits :][:bits] for row in range(plan.kept_rows)]
 
-    def _beat(self, m: Module, rows: list[Value], taps: Value) -> Value:
+    def _window(self, m: Module, step: data.View, rows: list[Value]) -> list[Value]:
+        """Return the window's rows out of those kept and the one arrived; of a window sent again all are kept."""
+        plan, window = self.plan, rows[:: self.plan.dilation]
+        if plan.repeats:
+            again = delay(m, step.again, plan.read_cycles, "again")
+            pairs = list(pairwise(rows))[:: plan.dilation]
+            window = [Signal(len(rows[0]), name=f"window_{tap}") for tap in range(plan.kernel)]
+            m.d.comb += [row.eq(Mux(again, kept, moved)) for row, (kept, moved) in zip(window, pairs, strict=True)]
+        return window
+
+    def _beat(self, m: Module, window: list[Value], taps: Value) -> Value:
         """Return the beat of taps, one cycle later, those outside of the rows as zero."""
         plan = self.plan
         step = plan.run * plan.number_format.bits
@@ -99,6 +117,6 @@ class LineBuffer(wiring.Component):
         for run in range(plan.lanes // plan.run):
             for tap in range(plan.kernel):
                 part = Signal(step, name=f"part_{run}_{tap}", reset_less=True)
-                m.d.sync += part.eq(Mux(taps[tap], rows[tap * plan.dilation][run * step :][:step], 0))
+                m.d.sync += part.eq(Mux(taps[tap], window[tap][run * step :][:step], 0))
                 beat.append(part)
         return Cat(*beat)

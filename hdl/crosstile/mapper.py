@@ -2,17 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import inf
+from typing import TypeVar
 
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, PoolLayer
 
 from .cost import estimated_cells
-from .layer_plan import ARCHITECTURES, ConvolutionPlan, LayerPlan, PoolingPlan, convolution_plans
+from .layer_plan import ARCHITECTURES, ConvolutionPlan, EnginePlan, LayerPlan, PoolingPlan, convolution_plans
+from .line_buffer_plan import LineBufferPlan
 from .network_plan import Depths, NetworkPlan
 from .stages import Source
 from .timing import DeadlockError, predict
+from .winograd_fold import runs_winograd
+from .winograd_layer_plan import winograd_plans
 
+ENGINES = ("crosspoint", "winograd")
+Plan = TypeVar("Plan", bound=EnginePlan)
 SLACK = 1.01  # a mapping this much slower than the fastest is taken when it is smaller
 DEPTH_LIMIT = 1024
 FRAMES_TO_COMPARE = 6  # by which depths are judged
@@ -22,7 +29,11 @@ FRAMES_TO_COMPARE = 6  # by which depths are judged
 class Options:
     """What the user decides about every layer.
 
-    architectures  those to choose from, see `ConvolutionPlan`
+    engines        those to choose from; None: all, or the crosspoint engine alone where one of its own options
+                   (architectures, loadable, steering) is not at its default. A layer that none of them runs gets a
+                   crosspoint engine
+    architectures  of crosspoint engines: those to choose from, see `ConvolutionPlan`
+    winograd_weights  of Winograd engines, see `WinogradPlan`
     loadable       weights are written at run time
     links          see `NetworkPlan`
     pooling        "local", in the lanes of the stage before, or "after" sending, in those of the stage behind
@@ -31,26 +42,46 @@ class Options:
     steering       of engines whose kernel rows run together: "chain", "computed" or "stored", see `CrosspointPlan`
     """
 
+    engines: tuple[str, ...] | None = None
     architectures: tuple[str, ...] = ARCHITECTURES
+    winograd_weights: str = "transformed"
     loadable: bool = False
     links: str = "digits"
     pooling: str = "local"
     rows_at_once: bool = False
     steering: str = "chain"
 
+    @property
+    def to_choose_from(self) -> tuple[str, ...]:
+        """The engines, `None` resolved."""
+        if self.engines is not None:
+            return self.engines
+        own = self.architectures != ARCHITECTURES or self.loadable or self.steering != "chain"
+        return ("crosspoint",) if own else ENGINES
+
 
 DEFAULTS = Options()
 
 
-def candidates(layer: ConvolutionLayer, options: Options = DEFAULTS) -> list[ConvolutionPlan]:
+def candidates(layer: ConvolutionLayer, options: Options = DEFAULTS) -> list[EnginePlan]:
     """Return the layer's plans that no other beats in cycles, multipliers and cells together."""
-    plans = [_chosen(plan, options) for plan in convolution_plans(layer, options.architectures)]
-    plans.sort(key=lambda plan: (plan.multipliers, plan.cycles_per_frame, estimated_cells(plan)))
-    kept: list[ConvolutionPlan] = []
-    for plan in plans:
-        if not any(_as_good(other, plan) for other in kept):
-            kept.append(plan)
-    return kept
+    plans = [(plan.multipliers, plan.cycles_per_frame, estimated_cells(plan), plan) for plan in _plans(layer, options)]
+    plans.sort(key=lambda entry: entry[:3])
+    kept: list[tuple[int, int, int, EnginePlan]] = []
+    for entry in plans:
+        if not any(other[1] <= entry[1] and other[2] <= entry[2] for other in kept):
+            kept.append(entry)
+    return [entry[3] for entry in kept]
+
+
+def _plans(layer: ConvolutionLayer, options: Options) -> list[EnginePlan]:
+    """Return every plan of the engines to choose from that run the layer."""
+    plans: list[EnginePlan] = []
+    if "winograd" in options.to_choose_from and runs_winograd(layer.geometry, layer.name):
+        plans += winograd_plans(layer, options.winograd_weights)
+    if "crosspoint" in options.to_choose_from or not plans:
+        plans += [_chosen(plan, options) for plan in convolution_plans(layer, options.architectures)]
+    return plans
 
 
 def _chosen(plan: ConvolutionPlan, options: Options) -> ConvolutionPlan:
@@ -58,11 +89,7 @@ def _chosen(plan: ConvolutionPlan, options: Options) -> ConvolutionPlan:
     return replace(plan, loadable=options.loadable, steering=steering)
 
 
-def _as_good(a: ConvolutionPlan, b: ConvolutionPlan) -> bool:
-    return a.cycles_per_frame <= b.cycles_per_frame and estimated_cells(a) <= estimated_cells(b)
-
-
-def most_multipliers(options: Sequence[Sequence[ConvolutionPlan]]) -> int:
+def most_multipliers(options: Sequence[Sequence[EnginePlan]]) -> int:
     """Return the multipliers of the fastest plans, the fewest of these: more would not be used."""
     total = 0
     for plans in options:
@@ -71,18 +98,18 @@ def most_multipliers(options: Sequence[Sequence[ConvolutionPlan]]) -> int:
     return total
 
 
-def _within(plans: Sequence[ConvolutionPlan], cycles: float) -> list[ConvolutionPlan]:
+def _within(plans: Sequence[Plan], cycles: float) -> list[Plan]:
     return [plan for plan in plans if plan.cycles_per_frame <= cycles]
 
 
-def spread(options: Sequence[Sequence[ConvolutionPlan]], multipliers: int) -> list[ConvolutionPlan]:
+def spread(options: Sequence[Sequence[Plan]], multipliers: int) -> list[Plan]:
     """Return one plan per layer, so that the slowest is as fast as `multipliers` in all allow.
 
     Of plans that keep the pace (within 1 %), the fewest multipliers and then the fewest cells are taken.
     """
     paces = sorted({plan.cycles_per_frame for plans in options for plan in plans})
 
-    def chosen(pace: float) -> list[ConvolutionPlan] | None:
+    def chosen(pace: float) -> list[Plan] | None:
         fitting = [_within(plans, pace) for plans in options]
         if not all(fitting):
             return None
@@ -99,7 +126,7 @@ def spread(options: Sequence[Sequence[ConvolutionPlan]], multipliers: int) -> li
     return chosen(paces[low] * SLACK) or chosen(paces[low]) or []
 
 
-def for_pace(options: Sequence[Sequence[ConvolutionPlan]], cycles: int) -> list[ConvolutionPlan]:
+def for_pace(options: Sequence[Sequence[EnginePlan]], cycles: int) -> list[EnginePlan]:
     """Return the fewest multipliers, then the fewest cells, with which every layer takes at most `cycles` a frame.
 
     Raises `CrosstileError` where a layer cannot be that fast.
@@ -122,25 +149,26 @@ def map_network(
 ) -> NetworkPlan:
     """Return the fastest mapping onto `multipliers` multipliers, or the smallest that takes `cycles` a frame.
 
-    With neither, as many multipliers as the layers have kernel columns. Raises `CrosstileError` for fewer
-    multipliers than layers, more than the layers can use, or cycles that cannot be met.
+    With neither, as many multipliers as the layers have kernel columns, or the fewest there can be. Raises
+    `CrosstileError` for fewer than that, more than the layers can use, or cycles that cannot be met.
     """
     convolutions = [layer for layer in network.layers if isinstance(layer, ConvolutionLayer)]
     choices = [candidates(layer, options) for layer in convolutions]
     if cycles is not None:
         return _whole(network, for_pace(choices, cycles), options)
-    least, most = len(choices), most_multipliers(choices)
-    budget = sum(layer.geometry.kernel[-1] for layer in convolutions) if multipliers is None else multipliers
-    budget = min(budget, most) if multipliers is None else budget
+    least = sum(min(plan.multipliers for plan in plans) for plans in choices)
+    most = most_multipliers(choices)
+    columns = sum(layer.geometry.kernel[-1] for layer in convolutions)
+    budget = max(least, min(columns, most)) if multipliers is None else multipliers
     if not least <= budget <= most:
         raise CrosstileError(
-            f"--multipliers must be from {least} to {most} for the {least} convolution layers of {network.name}, "
-            f"not {budget}"
+            f"--multipliers must be from {least} to {most} for the {len(choices)} convolution layers of "
+            f"{network.name}, not {budget}"
         )
     return _whole(network, spread(choices, budget), options)
 
 
-def _whole(network: IntegerNetwork, convolutions: list[ConvolutionPlan], options: Options) -> NetworkPlan:
+def _whole(network: IntegerNetwork, convolutions: list[EnginePlan], options: Options) -> NetworkPlan:
     """Return the network's plan, pools and queues added."""
     picks = iter(convolutions)
     plans: dict[str, LayerPlan] = {
@@ -161,10 +189,10 @@ def _join_rows(network: IntegerNetwork, plans: dict[str, LayerPlan]) -> None:
     readers = network.readers
     for layer, read in zip(network.layers, network.sources, strict=True):
         before = plans.get(read.main)
-        if isinstance(layer, PoolLayer) and isinstance(before, ConvolutionPlan) and readers[read.main] == 1:
+        if isinstance(layer, PoolLayer) and isinstance(before, EnginePlan) and readers[read.main] == 1:
             try:
                 rows = layer.geometry.kernel[-2] if layer.geometry.dimensions > 1 else 1
-                joined, pool = replace(before, rows_at_once=rows), PoolingPlan(layer, before.fold.lanes_out, rows)
+                joined, pool = replace(before, rows_at_once=rows), PoolingPlan(layer, before.stages[-1].lanes_out, rows)
                 assert joined.stages and pool.stages
             except CrosstileError:
                 continue  # one row at a time, as everywhere else
@@ -189,9 +217,11 @@ def deepen(plan: NetworkPlan) -> NetworkPlan:
     """
     least, slowest = plan.depths, plan.slowest
     best, pace = _with_residuals(plan, least)
-    factor = 2
+    start, factor = _for_bursts(plan), 2
+    if pace > slowest and start != least:
+        best, pace = _with_residuals(plan, start)
     while pace > slowest and max(map(max, least)) * factor < 2 * DEPTH_LIMIT:
-        deeper, pace_now = _with_residuals(plan, tuple(tuple(factor * depth for depth in queues) for queues in least))
+        deeper, pace_now = _with_residuals(plan, tuple(tuple(factor * depth for depth in queues) for queues in start))
         if pace_now >= pace and factor > 4:
             break
         best, pace, factor = (deeper, pace_now, factor * 2) if pace_now < pace else (best, pace, factor * 2)
@@ -207,6 +237,15 @@ def deepen(plan: NetworkPlan) -> NetworkPlan:
             else:
                 low = middle + 1
     return replace(plan, depths=best)
+
+
+def _for_bursts(plan: NetworkPlan) -> Depths:
+    """Return the least depths, but behind line buffers what they send at once and is read at a steady pace."""
+    stages = zip(plan.stages, plan.depths, strict=True)
+    return tuple(
+        (queues[0] + stage.plan.burst_beats,) if isinstance(stage.plan, LineBufferPlan) else queues
+        for stage, queues in stages
+    )
 
 
 def _residuals(plan: NetworkPlan) -> list[Source]:
@@ -239,11 +278,11 @@ def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[D
         depths = _with_depth(depths, source, 2 * plan.stages[source.stage].plan.operations.beats_out)
     nodes = plan.nodes(depths)
     try:
-        pace = predict(nodes, FRAMES_TO_COMPARE).interval
+        pace = predict(list(chain.from_iterable(nodes)), FRAMES_TO_COMPARE).interval
     except DeadlockError:
         return depths, inf
     for source in waiting:
-        depths = _with_depth(depths, source, nodes[source.stage].outputs[source.queue].peak())
+        depths = _with_depth(depths, source, nodes[source.stage][-1].outputs[source.queue].peak())
     return depths, pace
 
 

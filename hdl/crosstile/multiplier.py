@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 
-LARGEST_BITS = 18
+LARGEST_BITS = 36
 
 
 @dataclass
@@ -35,7 +35,7 @@ class VerilogPlatform:
 class Multiplier(wiring.Component):
     """y = a·b, signed, with a register at each input and one at the output.
 
-    Parameters: `a_bits`, `b_bits`, each from 1 to 18, the widest that multiplier blocks of small devices take.
+    Parameters: `a_bits`, `b_bits`, each from 1 to 36; beyond 18, synthesis takes several of a small device's blocks.
     Timing: y comes two cycles after a and b.
     """
 

@@ -46,26 +46,30 @@ class Bounded:
         return signed_bits_for(int(self.low.min()), int(self.high.max()))
 
 
-def registered(m: Module, value: Value, low: Integers, high: Integers, name: str) -> Bounded:
-    """Return `value` one cycle later, as narrow as its bounds allow."""
+def registered(m: Module, value: Value, low: Integers, high: Integers, name: str, limit: int | None = None) -> Bounded:
+    """Return `value` one cycle later, as narrow as its bounds, or the bits that are of interest, allow."""
     bounded = Bounded(value, low, high)
-    register = Signal(signed(bounded.bits), name=name, reset_less=True)
+    bits = bounded.bits if limit is None else min(bounded.bits, limit)
+    register = Signal(signed(bits), name=name, reset_less=True)
     m.d.sync += register.eq(value)
     return Bounded(register, low, high)
 
 
-def adder_tree(m: Module, terms: Sequence[Bounded], name: str) -> Bounded:
-    """Return the sum of `terms` by a balanced tree with a register per level: ⌈log2(terms)⌉ cycles."""
+def adder_tree(m: Module, terms: Sequence[Bounded], name: str, limit: int | None = None) -> Bounded:
+    """Return the sum of `terms` by a balanced tree with a register per level: ⌈log2(terms)⌉ cycles.
+
+    Where there is a `limit`, sums are right modulo 2^limit and keep no more bits.
+    """
     level = 0
     while len(terms) > 1:
         following = []
         for index in range(0, len(terms) - 1, 2):
             a, b = terms[index], terms[index + 1]
             label = f"{name}_{level}_{index // 2}"
-            following.append(registered(m, a.value + b.value, a.low + b.low, a.high + b.high, label))
+            following.append(registered(m, a.value + b.value, a.low + b.low, a.high + b.high, label, limit))
         if len(terms) % 2:
             odd = terms[-1]
-            following.append(registered(m, odd.value, odd.low, odd.high, f"{name}_{level}_odd"))
+            following.append(registered(m, odd.value, odd.low, odd.high, f"{name}_{level}_odd", limit))
         terms, level = following, level + 1
     return terms[0]
 

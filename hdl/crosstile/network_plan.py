@@ -2,16 +2,29 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 
-from .layer_plan import ConvolutionPlan, LayerPlan
+from .layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
 from .load_map import LoadMap
 from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
-from .timing import FRAMES_TO_SETTLE, QUEUE_CYCLES, Input, Node, Queue, Timing, predict
+from .tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
+from .timing import (
+    DEEP_QUEUE,
+    DEEP_QUEUE_CYCLES,
+    FRAMES_TO_SETTLE,
+    QUEUE_CYCLES,
+    Input,
+    Node,
+    Queue,
+    Timing,
+    predict,
+    queue_cycles,
+)  # fmt: skip
 
 JOIN_DEPTH = 2
 Depths = tuple[tuple[int, ...], ...]
@@ -20,11 +33,17 @@ Depths = tuple[tuple[int, ...], ...]
 def least_depth(plan: BlockPlan) -> int:
     """Return the queue places that keep a stage running at full rate into a consumer that never waits.
 
-    A place is away from its reservation until the beat has crossed pipeline and queue: pipeline + 3 cycles.
+    A place is away from its reservation until the beat has crossed pipeline and queue, and one cycle more.
     """
     if isinstance(plan, StreamPlan) and plan.join > 1:
         return JOIN_DEPTH
-    away = plan.pipeline_cycles + QUEUE_CYCLES + 1
+    fewest = _away(plan, QUEUE_CYCLES)
+    return fewest if fewest <= DEEP_QUEUE else _away(plan, DEEP_QUEUE_CYCLES)
+
+
+def _away(plan: BlockPlan, cycles: int) -> int:
+    """Return the most places that are away at once, with so many cycles through the queue."""
+    away = plan.pipeline_cycles + cycles + 1
     operations = plan.operations  # a frame may be shorter than its pipeline
     sends = np.flatnonzero(operations.repeated(away // operations.cycles + 2).sends)
     return int(np.max(np.searchsorted(sends, sends + away) - np.arange(len(sends))))
@@ -98,7 +117,7 @@ class NetworkPlan:
     @property
     def multipliers(self) -> int:
         """Multipliers of all stages."""
-        return sum(plan.multipliers for plan in self.layers if isinstance(plan, ConvolutionPlan))
+        return sum(plan.multipliers for plan in self.layers if not isinstance(plan, PoolingPlan))
 
     @cached_property
     def load_map(self) -> LoadMap | None:
@@ -129,28 +148,34 @@ class NetworkPlan:
         """Return the parts that a reader of `lanes` lanes takes each beat of a queue in."""
         return self.lanes_of(source) // lanes
 
-    def nodes(self, depths: Depths | None = None, start: int = 0) -> list[Node]:
-        """Return the timing model: one node per stage; the source offers beats from cycle `start` on."""
-        nodes: list[Node] = []
+    def nodes(self, depths: Depths | None = None, start: int = 0) -> list[list[Node]]:
+        """Return the timing model: the nodes of each stage, of which the last fills its queues.
+
+        The source offers beats from cycle `start` on.
+        """
+        nodes: list[list[Node]] = []
         for stage, queues in zip(self.stages, depths or self.depths, strict=True):
             reads = [(stage.main, stage.plan.lanes_in)]
             if stage.residual is not None:
                 reads.append((stage.residual, stage.plan.lanes_out))
             inputs = [
                 Input(
-                    None if source.stage == INPUT else nodes[source.stage].outputs[source.queue],
+                    None if source.stage == INPUT else nodes[source.stage][-1].outputs[source.queue],
                     self.split_of(source, lanes),
                     start,
                 )
                 for source, lanes in reads
             ]
-            plan = stage.plan
-            nodes.append(Node(plan.operations, plan.pipeline_cycles, [Queue(depth) for depth in queues], inputs))
+            plan, outputs = stage.plan, [Queue(depth, queue_cycles(depth)) for depth in queues]
+            if isinstance(plan, TileIntegratorPlan):
+                nodes.append(tile_integrator_nodes(plan, inputs, outputs))
+            else:
+                nodes.append([Node(plan.operations, plan.pipeline_cycles, outputs, inputs)])
         return nodes
 
     def timing(self, frames: int, start: int = 0) -> Timing:
         """Return the exact timing of `frames` frames back to back, source and sink never waiting from `start` on."""
-        return predict(self.nodes(start=start), frames)
+        return predict(list(chain.from_iterable(self.nodes(start=start))), frames)
 
     @cached_property
     def steady(self) -> Timing:

@@ -14,7 +14,9 @@ from .line_buffer_plan import LineBufferPlan
 from .pool_plan import PoolPlan
 from .pulse_plan import PulsePlan
 from .same_format import SameFormat
+from .tile_integrators_plan import TileIntegratorPlan
 from .timing import Operations
+from .winograd_plan import WinogradPlan
 
 LINKS = ("digits", "durations")
 
@@ -46,7 +48,9 @@ class StreamPlan(SameFormat):
         return Operations(np.ones(self.beats, np.bool_), sends)
 
 
-BlockPlan = CrosspointPlan | PoolPlan | LineBufferPlan | PulsePlan | StreamPlan
+BlockPlan = (
+    CrosspointPlan | PoolPlan | LineBufferPlan | PulsePlan | StreamPlan | WinogradPlan | TileIntegratorPlan
+)
 
 
 class Source(NamedTuple):
@@ -94,7 +98,7 @@ class StageList:
             residual = self._tensors[read.residual].pop() if read.residual is not None else None
             source = self._tensors[read.main].pop(0)
             for plan in layer.stages:
-                source = self._add(plan, source, residual if isinstance(plan, CrosspointPlan) else None)
+                source = self._add(plan, source, residual if plan is layer.stages[-1] else None)
             self._mark(index)
             final = index + 1 == len(layers)
             name = network.layers[index].name

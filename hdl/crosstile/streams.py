@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
+
+from .storage import Storage
+from .timing import DEEP_QUEUE
+
+FRONT_DEPTH = 5  # of the short FIFO before a deep queue's memory: the least that passes a beat per cycle
 
 
 def shape_of(number_format: NumberFormat) -> Shape:
@@ -43,7 +48,8 @@ class CreditQueue(wiring.Component):
     cycle after its beat was taken.
 
     Parameters: `layout`, the beat; `depth`, places, 1 or more.
-    Timing: a beat pushed in cycle t shows in t + 2; a place freed in t can be reserved in t + 1.
+    Timing: a beat pushed in cycle t shows in t + `timing.queue_cycles(depth)`; a place freed in t can be reserved in
+    t + 1.
     """
 
     output: stream.Interface
@@ -67,21 +73,50 @@ class CreditQueue(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Return a FIFO and a counter of free places."""
         m = Module()
-        # One place more than the credits: the FIFO's output register must never turn a push away.
-        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=self.layout.size, depth=self.depth + 1)
+        beats = self._deep(m) if self.depth > DEEP_QUEUE else self._shallow(m)
+        m.d.comb += [self.output.p.as_value().eq(beats.r_data), self.output.valid.eq(beats.r_rdy)]
+        m.d.comb += beats.r_en.eq(self.output.ready)
         taken = self.output.valid & self.output.ready
         free = Signal(range(self.depth + 1), init=self.depth)
         free_next = Signal.like(free)
-        m.d.comb += [
-            queue.w_data.eq(self.beat.as_value()),
-            queue.w_en.eq(self.push),
-            self.output.p.as_value().eq(queue.r_data),
-            self.output.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.output.ready),
-            free_next.eq(free + taken - self.reserve),
-        ]
+        m.d.comb += free_next.eq(free + taken - self.reserve)
         m.d.sync += [free.eq(free_next), self.credit.eq(free_next != 0)]
         return m
+
+    def _shallow(self, m: Module) -> fifo.SyncFIFOBuffered:
+        """Return the FIFO of all beats."""
+        # One place more than the credits: the FIFO's output register must never turn a push away.
+        m.submodules.fifo = queue = fifo.SyncFIFOBuffered(width=self.layout.size, depth=self.depth + 1)
+        m.d.comb += [queue.w_data.eq(self.beat.as_value()), queue.w_en.eq(self.push)]
+        return queue
+
+    def _deep(self, m: Module) -> fifo.SyncFIFOBuffered:
+        """Return a short FIFO that is filled from a memory behind whose output is a register, always enabled.
+
+        A block RAM drives its outputs late in its cycle, but takes such a register in.
+        """
+        m.submodules.storage = storage = Storage(self.layout.size, self.depth)
+        m.submodules.front = front = fifo.SyncFIFOBuffered(width=self.layout.size, depth=FRONT_DEPTH + 1)
+        write, read = Signal(range(self.depth)), Signal(range(self.depth))
+        level, level_next, waiting = Signal(range(self.depth + 1)), Signal(range(self.depth + 1)), Signal()
+        room = Signal(range(FRONT_DEPTH + 1), init=FRONT_DEPTH)
+        move = Signal()
+        m.d.comb += [
+            move.eq(waiting & (room != 0)),
+            level_next.eq(level + self.push - move),
+            storage.write_address.eq(write),
+            storage.write_data.eq(self.beat.as_value()),
+            storage.write.eq(self.push),
+            storage.read_address.eq(read),
+            front.w_data.eq(delay(m, storage.read_data, 1, "stored")),
+            front.w_en.eq(delay(m, move, 2, "moved", resets=True)),
+        ]
+        m.d.sync += [level.eq(level_next), waiting.eq(level_next != 0)]
+        m.d.sync += room.eq(room + (front.r_rdy & front.r_en) - move)
+        for pointer, step in ((write, self.push), (read, move)):
+            with m.If(step):
+                m.d.sync += pointer.eq(Mux(pointer == self.depth - 1, 0, pointer + 1))
+        return front
 
 
 class Split(wiring.Component):

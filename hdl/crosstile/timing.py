@@ -2,7 +2,8 @@
 
 A node issues at most one operation per cycle, in a fixed order that repeats every frame. An operation that
 takes a beat waits until its input queue shows one; an operation that sends a beat waits until its output queues
-have a free place, which it holds from then on. Everything between issue and the queue is a fixed pipeline.
+have a free place, which it holds from then on. (Some take or send several, or send later than they reserve.)
+Everything between issue and the queue is a fixed pipeline.
 
 So the cycle of every operation is the greatest of a few earlier cycles plus constants, and each node runs ahead
 as far as the cycles that it needs are known: no clock ticks in the model, only beats are counted.
@@ -18,9 +19,13 @@ from crosstile_golden.numbers import Integers
 from numpy.typing import NDArray
 
 QUEUE_CYCLES = 2  # from a beat entering a queue to its showing at the output
+DEEP_QUEUE = 32  # places beyond which a queue's memory is a block RAM: registers follow it
+DEEP_QUEUE_CYCLES = 5  # through such a queue
 FRAMES_TO_SETTLE = 12
 UNKNOWN = 1 << 62  # a cycle that is not known yet
 FIRST_RUN = 4  # frames after which to look whether all has settled
+
+Counts = NDArray[Any]  # bool or int64
 
 
 class DeadlockError(AssertionError):
@@ -29,10 +34,16 @@ class DeadlockError(AssertionError):
 
 @dataclass(frozen=True)
 class Operations:
-    """One frame of a node: for each operation, whether it takes a beat and whether it sends one."""
+    """One frame of a node: for each operation, whether it takes a beat and whether it sends one, or how many.
 
-    takes: NDArray[np.bool_]
-    sends: NDArray[np.bool_]
+    takes   beats taken, or parts of them (`Input.split`)
+    sends   places that it reserves in the output queues
+    shows   beats that enter those queues with it, of places reserved so far; left out, those of its own
+    """
+
+    takes: Counts
+    sends: Counts
+    shows: Counts | None = None
 
     @property
     def cycles(self) -> int:
@@ -51,21 +62,36 @@ class Operations:
 
     def repeated(self, times: int) -> "Operations":
         """Return these operations again and again, as one frame."""
-        return Operations(np.tile(self.takes, times), np.tile(self.sends, times))
+        shows = None if self.shows is None else np.tile(self.shows, times)
+        return Operations(np.tile(self.takes, times), np.tile(self.sends, times), shows)
+
+    @property
+    def counted(self) -> bool:
+        """Some operation takes or sends several, or sends at another time than it reserves."""
+        return self.shows is not None or max(int(self.takes.max()), int(self.sends.max())) > 1
+
+
+def queue_cycles(depth: int) -> int:
+    """Return the cycles from a beat entering a queue of `depth` places to its showing at the output."""
+    return DEEP_QUEUE_CYCLES if depth > DEEP_QUEUE else QUEUE_CYCLES
 
 
 @dataclass
 class Queue:
-    """A first-in first-out queue of `depth` places: when each beat shows, and when its place is free again."""
+    """A first-in first-out queue of `depth` places: when each beat shows, and when its place is free again.
+
+    cycles   from a beat's entering to its showing
+    """
 
     depth: int
+    cycles: int = QUEUE_CYCLES
     reserved: list[int] = field(default_factory=list)
     shows: list[int] = field(default_factory=list)
     freed: list[int] = field(default_factory=list)
 
-    def place(self) -> int:
-        """Return the first cycle with a free place for the next beat, `UNKNOWN` if not known yet."""
-        index = len(self.reserved) - self.depth
+    def place(self, count: int = 1) -> int:
+        """Return the first cycle with free places for the next beats, `UNKNOWN` if not known yet."""
+        index = len(self.reserved) + count - 1 - self.depth
         if index < 0:
             return 0
         return self.freed[index] + 1 if index < len(self.freed) else UNKNOWN
@@ -103,21 +129,25 @@ class Node:
 
     def __post_init__(self) -> None:
         takes, sends = self.operations.takes, self.operations.sends
-        at = np.flatnonzero(takes | sends)
+        shows = sends if self.operations.shows is None else self.operations.shows
+        at = np.flatnonzero((takes != 0) | (sends != 0) | (shows != 0))
         steps = np.diff(at, prepend=at[-1] - len(takes)).tolist()
         self.events = list(zip(steps, takes[at].tolist(), sends[at].tolist(), strict=True))
+        self._shows = shows[at].tolist() if self.operations.counted else None
         self._first = int(at[0]) + 1
         self._readers = [_Reader(entry) for entry in self.inputs]
 
     def advance(self, frames: int) -> bool:
         """Run on until something is not known yet, or all frames are done; tell whether anything happened.
 
-        One loop, plain and long: every beat of every frame passes here.
+        One loop, plain and long: every beat of every frame passes here, but for nodes that count.
         """
+        if self._shows is not None:
+            return self._advance_counted(frames, self._shows)
         cycles, events, outputs = self.cycles, self.events, self.outputs
         main, residuals = self._readers[0], self._readers[1:]
         shows, queue, alone = main.shows, outputs[0], len(outputs) == 1 and not residuals
-        latency = self.pipeline_cycles + QUEUE_CYCLES
+        latencies = [self.pipeline_cycles + output.cycles for output in outputs]
         start, per_frame, total = len(cycles), len(events), frames * len(events)
         cycle = cycles[-1] if cycles else self._first - events[0][0]
         for done in range(start, total):
@@ -131,7 +161,7 @@ class Node:
                 cycle = max(cycle, queue.place() if alone else self._place())
                 if cycle >= UNKNOWN:
                     break
-                for output in outputs:
+                for output, latency in zip(outputs, latencies, strict=True):
                     output.reserved.append(cycle)
                     output.shows.append(cycle + latency)
                 for reader in residuals:
@@ -141,9 +171,30 @@ class Node:
             cycles.append(cycle)
         return len(cycles) > start
 
-    def _place(self) -> int:
-        """Return the first cycle in which every output has a place and every residual shows a beat."""
-        return max(*(queue.place() for queue in self.outputs), *(reader.ready() for reader in self._readers[1:]), 0)
+    def _advance_counted(self, frames: int, shows: list[int]) -> bool:
+        """Run on like `advance`, several places and beats at a time."""
+        main, residuals = self._readers[0], self._readers[1:]
+        start, per_frame = len(self.cycles), len(self.events)
+        cycle = self.cycles[-1] if self.cycles else self._first - self.events[0][0]
+        for done in range(start, frames * per_frame):
+            step, takes, sends = self.events[done % per_frame]
+            cycle = max(cycle + step, main.ready(takes) if takes else 0, self._place(sends) if sends else 0)
+            if cycle >= UNKNOWN:
+                break
+            for output in self.outputs:
+                output.reserved += [cycle] * sends
+                output.shows += [cycle + self.pipeline_cycles + output.cycles] * shows[done % per_frame]
+            for reader in residuals if sends else []:
+                reader.take(cycle)
+            for _ in range(takes):
+                main.take(cycle)
+            self.cycles.append(cycle)
+        return len(self.cycles) > start
+
+    def _place(self, count: int = 1) -> int:
+        """Return the first cycle in which every output has places and every residual shows a beat."""
+        places = [queue.place(count) for queue in self.outputs]
+        return max(*places, *(reader.ready() for reader in self._readers[1:]), 0)
 
 
 class _Reader:
@@ -154,9 +205,10 @@ class _Reader:
         self.shows: Sequence[int] = _Always(entry.start) if entry.queue is None else entry.queue.shows
         self.freed: list[int] = [] if entry.queue is None else entry.queue.freed
 
-    def ready(self) -> int:
-        """Return the first cycle that shows the next beat, `UNKNOWN` if not known yet."""
-        return self.shows[self.beat] if self.beat < len(self.shows) else UNKNOWN
+    def ready(self, parts: int = 1) -> int:
+        """Return the first cycle that shows all of the next parts, `UNKNOWN` if not known yet."""
+        beat = self.beat + (self.part + parts - 1) // self.split
+        return self.shows[beat] if beat < len(self.shows) else UNKNOWN
 
     def take(self, cycle: int) -> None:
         """Take a part of the beat; with the last of them its place is free again."""
@@ -197,8 +249,8 @@ def predict(nodes: list[Node], frames: int) -> Timing:
     """Return the exact timing of `frames` frames through nodes in order, source and sink never waiting.
 
     Nodes without inputs' queue read a source that has beats from its `start` on; the last node's queue is emptied at
-    once. Once all nodes repeat a frame's cycles, the rest follow and are not run. Raises `DeadlockError` where
-    the nodes wait for each other for ever.
+    once, so its beats must enter one by one. Once all nodes repeat a frame's cycles, the rest follow and are not run.
+    Raises `DeadlockError` where the nodes wait for each other for ever.
     """
     sink = nodes[-1].outputs[0]
     sink.freed = sink.shows  # the sink takes each beat as it shows

@@ -12,27 +12,29 @@ from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import Axes
 from crosstile_golden.numbers import Integers
 
-from .winograd_network import SWITCHED, Ends, Network, Term, bits_for
+from .winograd_network import Ends, Kernel, Network, Term, bits_for
 
 PIPELINES = ("none", "axis", "adder")
 LARGEST_BITS = 64
+AXIS_SIZES = tuple(sizes for count in (1, 2, 3) for sizes in itertools.combinations((3, 2, 1), count))
+"""What an axis may serve: any of the sizes 3, 2 and 1, the largest first."""
 
 
 class NestedPlan(ABC):
     """A transform of tiles: the one-dimensional transform on every line of one axis after the other.
 
-    `sizes` has one entry per axis, outermost first: 3, 2 or `SWITCHED`. Positions of a tile are numbered
-    row-major, the last axis fastest, at the inputs and at the outputs.
+    `kernel` has per axis, outermost first, one of `AXIS_SIZES`. Positions of a tile are numbered row-major, the last
+    axis fastest, at the inputs and at the outputs.
+
+    The switch is a word that tells the sizes of a tile, in the cycle before it: a field for each axis of several
+    sizes, the outermost in the least significant bits. It holds the index of the size in the axis' sizes, 0 being
+    the largest; other values than those are not legal.
     """
 
     matrices: ClassVar[Mapping[int, Integers]]
+    kernel: Kernel
     pipeline: str
     output_bits: int | None = None
-
-    @property
-    @abstractmethod
-    def sizes(self) -> Axes:
-        """Size of the kernel along each axis."""
 
     @property
     @abstractmethod
@@ -48,15 +50,24 @@ class NestedPlan(ABC):
     def line(self, network: Network, axis: int, terms: list[Term]) -> list[Term]:
         """Return the one-dimensional transform of a line along an axis."""
 
-    def _check(self) -> None:
-        if not 1 <= len(self.sizes) <= 3 or not set(self.sizes) <= {3, 2, SWITCHED}:
+    @property
+    def switched(self) -> bool:
+        """Whether the transform has a member `switch_word`."""
+        return bool(self.switched_axes)
+
+    def _check_kernel(self) -> None:
+        if not 1 <= len(self.kernel) <= 3 or any(sizes not in AXIS_SIZES for sizes in self.kernel):
             raise CrosstileError(
-                f"a transform's kernel must have 1 to 3 axes, each 3, 2 or {SWITCHED} (switched), not {self.sizes}"
+                "kernel must have 1 to 3 axes, each with one or more of the sizes 3, 2 and 1, the largest first, "
+                f"like ((3,), (3, 2)), not {self.kernel}"
             )
+
+    def _check(self) -> None:
         if self.pipeline not in PIPELINES:
             raise CrosstileError(f"pipeline must be one of {', '.join(PIPELINES)}, not {self.pipeline!r}")
-        if self.output_bits is not None and not 2 <= self.output_bits <= LARGEST_BITS:
-            raise CrosstileError(f"output_bits must be from 2 to {LARGEST_BITS}, not {self.output_bits}")
+        least = self.scale_bits + 1
+        if self.output_bits is not None and not least <= self.output_bits <= LARGEST_BITS:
+            raise CrosstileError(f"output_bits must be from {least} to {LARGEST_BITS}, not {self.output_bits}")
         widest = max(term.bits for term in self.outputs)
         if widest > LARGEST_BITS:
             raise CrosstileError(
@@ -80,7 +91,7 @@ class NestedPlan(ABC):
         for axis in order:
             lines = np.moveaxis(tile, axis, -1)
             made = [self.line(network, axis, list(line)) for line in lines.reshape(-1, lines.shape[-1])]
-            if self.pipeline != "none":
+            if self.pipeline != "none" and self.kernel[axis] != (1,):
                 made = [[network.register(term) for term in line] for line in made]
             tile = np.moveaxis(np.array(made, object).reshape(*lines.shape[:-1], -1), -1, axis)
         return list(tile.ravel())
@@ -88,7 +99,7 @@ class NestedPlan(ABC):
     @cached_property
     def order(self) -> Axes:
         """The axes in the order that takes the fewest bits of adders and selectors."""
-        return min(itertools.permutations(range(len(self.sizes))), key=self._cost)
+        return min(itertools.permutations(range(len(self.kernel))), key=self._cost)
 
     def _cost(self, order: Axes) -> int:
         network = self.network()
@@ -150,20 +161,52 @@ class NestedPlan(ABC):
     # What it computes
 
     @property
-    def switched_axes(self) -> Axes:
-        """The axes that an input switches, in the order of that input's bits."""
-        return tuple(axis for axis, size in enumerate(self.sizes) if size == SWITCHED)
+    def scale_bits(self) -> int:
+        """D, the axes that serve any size above 1: partial sums transformed are 2^D times the convolution."""
+        return sum(sizes != (1,) for sizes in self.kernel)
 
     @property
     def kernels(self) -> list[Axes]:
-        """Every combination of sizes that this transform serves."""
-        return list(itertools.product(*((3, 2) if size == SWITCHED else (size,) for size in self.sizes)))
+        """Every combination of sizes that this transform serves, in the order of `kernel`."""
+        return list(itertools.product(*self.kernel))
+
+    @property
+    def switched_axes(self) -> Axes:
+        """The axes of several sizes."""
+        return tuple(axis for axis, sizes in enumerate(self.kernel) if len(sizes) > 1)
+
+    @property
+    def switch_bits(self) -> Axes:
+        """Bits of the switch per axis; 0 where the size is fixed."""
+        return tuple((len(sizes) - 1).bit_length() for sizes in self.kernel)
+
+    def switch_word(self, kernel: Axes) -> int:
+        """Return the switch for tiles of one of `kernels`, the same for all three transforms.
+
+        Raises `CrosstileError` for sizes that are not served.
+        """
+        if kernel not in self.kernels:
+            raise CrosstileError(f"sizes {kernel} are not among those of kernel {self.kernel}")
+        word = offset = 0
+        for size, sizes, bits in zip(kernel, self.kernel, self.switch_bits, strict=True):
+            word |= sizes.index(size) << offset
+            offset += bits
+        return word
+
+    def switch_bit(self, axis: int, size: int) -> int:
+        """Return the bit of the switch that is high where an axis has this size, which is not its largest."""
+        return sum(self.switch_bits[:axis]) + self.kernel[axis].index(size) - 1
+
+    def axis_matrix(self, _axis: int, size: int) -> Integers:
+        """Return the matrix along an axis for one of its sizes: (output, input)."""
+        return self.matrices[size]
 
     def matrix(self, kernel: Axes) -> Integers:
         """Return the matrix of one of `kernels` over all axes: (output, input), each axis' rows as they are tabled."""
-        return reduce(np.kron, (self.matrices[size] for size in kernel))
+        return reduce(np.kron, (self.axis_matrix(axis, size) for axis, size in enumerate(kernel)))
 
     @property
     def textbook_adders(self) -> int:
-        """Adders without sharing: the terms of each output less one, for a circuit of its own per combination."""
-        return sum(int((self.matrix(kernel) != 0).sum()) - len(self.matrix(kernel)) for kernel in self.kernels)
+        """Adders without sharing: the terms of each output less one, for a circuit of its own per matrix."""
+        matrices = {(matrix := self.matrix(kernel)).tobytes(): matrix for kernel in self.kernels}
+        return sum(int((matrix != 0).sum()) - len(matrix) for matrix in matrices.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from crosstile_golden.geometry import ConvolutionGeometry
 from crosstile_golden.winograd import TILE, outputs_along
@@ -117,8 +117,9 @@ class AxisProgram:
         return tuple(closed)
 
 
+@lru_cache(maxsize=256)
 def axis_programs(geometry: ConvolutionGeometry) -> tuple[AxisProgram, ...]:
-    """Return the program of every axis, outermost first."""
+    """Return the program of every axis, outermost first; plans of one layer share them."""
     axes = zip(
         split(geometry), geometry.input_size, geometry.padding_begin, geometry.output_size, strict=True
     )

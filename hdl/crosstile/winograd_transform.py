@@ -1,10 +1,10 @@
 """The Winograd transforms of weights, activations and partial sums as gates: adders, selectors and registers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,55 +29,68 @@ def tile_layout(terms: Sequence[Term]) -> data.FlexibleLayout:
 class Gates(Network):
     """A network that is made of gates as it is counted.
 
-    switches   per switched axis its switch, one entry per cycle after the tile's, made as they are needed
+    switches   per axis and size whether the axis has that size: of the tile that comes, of the one that is here, and
+               of as many earlier ones as are needed
     """
 
     m: Module = field(default_factory=Module)
-    switches: dict[int, list[Value]] = field(default_factory=dict)
+    switches: dict[tuple[int, int], list[Value]] = field(default_factory=dict)
     made: int = 0
 
-    def gate(self, kind: str, operands: tuple[Term, ...], made: Term, axis: int) -> Value:
-        """Return the signal of a term."""
-        values = [operand.value for operand in operands]
+    def gate(self, kind: str, operands: tuple[Term, ...], made: Term, choice: tuple[int, int] | None) -> Value:
+        """Return the signal of a term: zeros, which are wires, below a word that is made."""
+        if kind == "twice":
+            return _signed(Cat(C(0, 1), operands[0].value)[: made.bits], made)
+        words = [_word(operand, made.zeros) for operand in operands]
+        if kind in ("add_twice", "subtract_twice"):
+            half = _signed(words[0][1:], operands[0])
+            total = half + words[1] if kind == "add_twice" else half - words[1]
+            word = Cat(words[0][0], self._signal(kind, made.bits - made.zeros - 1, made, total))
+        else:
+            word = self._signal(kind, made.bits - made.zeros, made, self._value(kind, words, made, choice))
+        return _signed(Cat(C(0, made.zeros), word), made)
+
+    def _value(self, kind: str, words: list[Value], made: Term, choice: tuple[int, int] | None) -> Value:
         match kind:
             case "add":
-                return self._signal(kind, made, values[0] + values[1])
+                return words[0] + words[1]
             case "subtract":
-                return self._signal(kind, made, values[0] - values[1])
-            case "select":
-                return self._signal(kind, made, Mux(self._switch(axis, made.cycle), values[1], values[0]))
-            case "register":
-                return self._signal(kind, made, values[0])
-        low, high = values[0][0], values[0][1:]
-        half = high.as_signed() if operands[0].low < 0 else high
-        total = half + values[1] if kind == "add_twice" else half - values[1]
-        both = Cat(low, self._signal(kind, replace(made, bits=made.bits - 1), total))
-        return both.as_signed() if made.low < 0 else both
+                return words[0] - words[1]
+        return Mux(self._switch(choice, made.cycle), *words) if choice else words[0]
 
-    def _signal(self, kind: str, made: Term, value: Value) -> Signal:
-        """Return a signal of a term's shape: a register, or not."""
+    def _signal(self, kind: str, bits: int, made: Term, value: Value) -> Signal:
+        """Return a signal of a value: a register, or not."""
         self.made += 1
         registered = kind == "register"
-        signal = Signal(Shape(made.bits, made.low < 0), name=f"{kind}_{self.made}", reset_less=registered)
+        signal = Signal(Shape(bits, made.low < 0), name=f"{kind}_{self.made}", reset_less=registered)
         self.m.d["sync" if registered else "comb"] += signal.eq(value)
         return signal
 
-    def _switch(self, axis: int, cycle: int) -> Value:
-        """Return an axis' switch so many cycles after the tile's."""
-        switches = self.switches[axis]
-        while len(switches) <= cycle:
-            later = Signal(name=f"switch_{axis}_{len(switches)}", reset_less=True)
+    def _switch(self, choice: tuple[int, int], cycle: int) -> Value:
+        """Return whether an axis has a size, so many cycles after the tile's."""
+        switches, (axis, size) = self.switches[choice], choice
+        while len(switches) < cycle + 2:
+            later = Signal(name=f"axis_{axis}_size_{size}_{len(switches) - 1}", reset_less=True)
             self.m.d.sync += later.eq(switches[-1])
             switches.append(later)
-        return switches[cycle]
+        return switches[cycle + 1]
+
+
+def _word(term: Term, zeros: int) -> Value:
+    """Return a term's signal without so many of its lowest bits."""
+    return _signed(Value.cast(term.value)[zeros:], term)
+
+
+def _signed(value: Value, term: Term) -> Value:
+    return value.as_signed() if term.low < 0 else value
 
 
 class _Transform(wiring.Component):
-    """A transform of a plan: `inputs`, `outputs`, and `size_two` where axes are switched."""
+    """A transform of a plan: `inputs`, `outputs`, and `switch_word` where it needs to know a tile's sizes."""
 
     inputs: data.View
     outputs: data.View
-    size_two: Signal
+    switch_word: Signal
 
     def __init__(self, plan: NestedPlan):
         self.plan = plan
@@ -85,8 +98,8 @@ class _Transform(wiring.Component):
             "inputs": In(tile_layout(plan.inputs())),
             "outputs": Out(tile_layout(plan.outputs)),
         }
-        if plan.switched_axes:
-            members["size_two"] = In(len(plan.switched_axes))
+        if plan.switched:
+            members["switch_word"] = In(sum(plan.switch_bits))
         super().__init__(members)
 
     def elaborate(self, _platform: object) -> Module:
@@ -94,10 +107,9 @@ class _Transform(wiring.Component):
         m = Module()
         plan, counted = self.plan, self.plan.network()
         network = Gates(counted.kernels, counted.limit, counted.every_adder, m=m)
-        for bit, axis in enumerate(plan.switched_axes):
-            switch = Signal(name=f"switch_{axis}_0", reset_less=True)
-            m.d.sync += switch.eq(self.size_two[bit])
-            network.switches[axis] = [switch]
+        for axis in plan.switched_axes if plan.switched else ():
+            for size in plan.kernel[axis][1:]:
+                network.switches[axis, size] = [self.switch_word[plan.switch_bit(axis, size)]]
         inputs = plan.inputs([self.inputs[index] for index in range(len(plan.input_ranges))])
         for index, term in enumerate(plan.transform(network, inputs, plan.order)):
             m.d.comb += self.outputs[index].eq(term.value)
@@ -108,13 +120,14 @@ class WeightTransform(_Transform):
     """outputs = G·inputs along every axis: weights to a tile, by adders and selectors alone.
 
         size 3   g0, g0 + g1 + g2, g0 − g1 + g2, g2        size 2   g0, g0 + g1, g0 − g1, g1
+        size 1   g0, g0, g0, g0
 
     The Winograd method compatible with multi-dimensional networks, claim 4. `WeightTransformPlan` has widths and
     counts; `tile_layout` the order of inputs and outputs.
 
-    Members: `inputs`, the taps; `outputs`, 4 along each axis, `plan.latency` cycles later; `size_two`, where axes are
-    switched, one bit per switched axis, outermost in bit 0: 1 for size 2, in the cycle before its tile.
-    Timing: a tile per cycle, any size after any other.
+    Members: `inputs`, the taps; `outputs`, 4 along each axis, `plan.latency` cycles later; `switch_word`, where
+    `plan.switched`, `plan.switch_word(sizes)` in the cycle before a tile.
+    Timing: a tile per cycle, any sizes after any others.
     """
 
     def __init__(self, plan: WeightTransformPlan):
@@ -122,14 +135,17 @@ class WeightTransform(_Transform):
 
 
 class ActivationTransform(_Transform):
-    """outputs = Bᵀ·inputs along every axis, for kernels of 3 and of 2 alike, by adders alone.
+    """outputs = Bᵀ·inputs along every axis, for kernels of 3 and of 2 alike, by adders and selectors alone.
 
-        x0 − x2, x1 + x2, x2 − x1, x1 − x3
+        sizes 3 and 2   x0 − x2, x1 + x2, x2 − x1, x1 − x3        size 1   x0, x1, x2, x3
+
+    The Winograd method compatible with multi-dimensional networks, claims 1 to 3: one module serves every kernel.
 
     `ActivationTransformPlan` has widths and counts; `tile_layout` the order of inputs and outputs.
 
-    Members: `inputs`, 4 activations along each axis; `outputs`, as many, `plan.latency` cycles later.
-    Timing: a tile per cycle.
+    Members: `inputs`, 4 activations along each axis; `outputs`, as many, `plan.latency` cycles later;
+    `switch_word` as that of `WeightTransform`, where an axis serves 1 beside other sizes.
+    Timing: a tile per cycle, any sizes after any others.
     """
 
     def __init__(self, plan: ActivationTransformPlan):
@@ -140,13 +156,14 @@ class PartialSumTransform(_Transform):
     """outputs = Aᵀ·inputs along every axis: partial sums to 2^D times the results, by adders and selectors alone.
 
         size 3   2·m0 + m1 + m2, m1 − m2 − 2·m3        size 2   2·m0 + m1 + m2, m1 − m2, m1 + m2 − 2·m3
+        size 1   m0, m1, m2, m3, or twice that where the axis serves other sizes too
 
     The Winograd method compatible with multi-dimensional networks, claims 5 and 6. `PartialSumTransformPlan` has
     widths, counts and the `links` that are valid; `tile_layout` the order of inputs and outputs.
 
-    Members: `inputs`, 4 partial sums along each axis, channels added up; `outputs`, 2 along an axis of size 3, else
-    3, `plan.latency` cycles later; `size_two` as that of `WeightTransform`.
-    Timing: a tile per cycle, any size after any other.
+    Members: `inputs`, 4 partial sums along each axis, channels added up; `outputs`, `plan.link_shape`,
+    `plan.latency` cycles later; `switch_word` as that of `WeightTransform`.
+    Timing: a tile per cycle, any sizes after any others.
     """
 
     def __init__(self, plan: PartialSumTransformPlan):

@@ -3,11 +3,13 @@
 import re
 
 MULTIPLIER = re.compile(r"^module (\w+_multiplier_(\d+)x(\d+)) \(", re.MULTILINE)
+BLOCK_BITS = 18
 
 
 def modules(verilog: str) -> dict[str, tuple[int, int]]:
-    """Return the registered multipliers of an emitted design: module name to operand widths in bits."""
-    return {name: (int(a), int(b)) for name, a, b in MULTIPLIER.findall(verilog)}
+    """Return the registered multipliers of an emitted design that one block holds: module name to operand widths."""
+    widths = ((name, int(a), int(b)) for name, a, b in MULTIPLIER.findall(verilog))
+    return {name: (a, b) for name, a, b in widths if max(a, b) <= BLOCK_BITS}
 
 
 def ecp5_map(found: dict[str, tuple[int, int]]) -> str:

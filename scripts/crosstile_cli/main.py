@@ -30,12 +30,6 @@ UsageError: Any = typer.BadParameter.__base__
 INTERRUPTED = 130  # what a shell gives a command that SIGINT ended, and Typer with it
 
 SCHEMES = ("shift",)
-ENGINES = ("auto", "crosspoint")
-
-
-def _supported(option: str, value: str, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        raise CrosstileError(f"{option} must be {' or '.join(legal)}, not {value!r}")
 
 
 @app.callback(invoke_without_command=True)
@@ -55,7 +49,9 @@ def compile_command(
     scheme: Annotated[str, typer.Option(help="quantisation: shift")] = "shift",
     weight_bits: Annotated[int, typer.Option(help="2 to 16")] = 8,
     activation_bits: Annotated[int, typer.Option(help="4 to 16")] = 8,
-    engine: Annotated[str, typer.Option(help="auto or crosspoint")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="auto: the faster within the budget, layer by layer; crosspoint; winograd")
+    ] = "auto",
     multipliers: Annotated[
         int | None, typer.Option(help="in all layers together; if not given, one per kernel column of each layer")
     ] = None,
@@ -75,36 +71,27 @@ def compile_command(
     rows_at_once: Annotated[
         bool, typer.Option("--rows-at-once", help="all rows of a pool's window leave together: no row is stored")
     ] = False,
+    winograd_weights: Annotated[
+        str, typer.Option(help="of Winograd engines: kept transformed, or raw and transformed on their way")
+    ] = "transformed",
     as_json: Json = False,
 ) -> None:
     """Compile a model to Verilog.
 
     Example: `crosstile compile digits.onnx --calibrate calibration.npy -o build/digits --multipliers 64`
     """
-    from crosstile.layer_plan import ARCHITECTURES
-    from crosstile.mapper import Options
-    from crosstile.stages import LINKS
-
     from .compile_command import choose_mapping, compile_model
     from .devices import check_device
+    from .mapping_options import mapping_options, notices, supported
 
-    _supported("--scheme", scheme, SCHEMES)
-    _supported("--engine", engine, ENGINES)
-    _supported("--architecture", architecture, ("auto", *ARCHITECTURES))
-    _supported("--weights", weights, ("fixed", "loadable"))
-    _supported("--orientation", orientation, ("rows", "columns"))
-    _supported("--links", links, LINKS)
-    _supported("--pooling", pooling, ("local", "after"))
-    _supported("--steering", steering, ("chain", "computed", "stored"))
-    architectures = ARCHITECTURES if architecture == "auto" else (architecture,)
-    options = Options(architectures, weights == "loadable", links, pooling, rows_at_once, steering)
+    supported("--scheme", scheme, SCHEMES)
+    supported("--orientation", orientation, ("rows", "columns"))
+    options = mapping_options(
+        engine, architecture, weights, links, pooling, steering, winograd_weights, rows_at_once
+    )
     mapping = check_device(choose_mapping(multipliers, frames_per_second, clock, options), device)
     report = compile_model(model, calibrate, output, name, weight_bits, activation_bits, mapping, orientation)
-    if rows_at_once and all(stage.get("rows_at_once", 1) == 1 for stage in report["stages"]):
-        report["notices"].append(
-            "--rows-at-once changes nothing: no pool whose windows lie side by side follows a convolution that "
-            "computes its kernel rows together; give more --multipliers, or --architecture steered"
-        )
+    report["notices"] += notices(options, report["stages"])
     for notice in report["notices"]:
         print(f"notice: {notice}", file=sys.stderr)
     show(report if as_json else {"build": str(output), **report}, as_json)

@@ -8,13 +8,16 @@ import numpy as np
 from crosstile import __version__
 from crosstile.accelerator import lane_bits
 from crosstile.crosspoint_plan import CrosspointPlan
-from crosstile.layer_plan import ConvolutionPlan, LayerPlan
+from crosstile.layer_plan import ConvolutionPlan, EnginePlan, LayerPlan
 from crosstile.line_buffer_plan import LineBufferPlan
 from crosstile.load_map import image
 from crosstile.network_plan import NetworkPlan
 from crosstile.pool_plan import PoolPlan
 from crosstile.pulse_plan import PulsePlan
 from crosstile.stages import Stage
+from crosstile.tile_integrators_plan import TileIntegratorPlan
+from crosstile.winograd_layer_plan import WinogradLayerPlan
+from crosstile.winograd_plan import WinogradPlan
 from crosstile_golden.network import IntegerNetwork, Layer
 from crosstile_golden.numbers import NumberFormat
 from numpy.typing import NDArray
@@ -77,14 +80,18 @@ def _port(
 
 
 def _layer_record(plan: LayerPlan) -> dict[str, Any]:
-    if not isinstance(plan, ConvolutionPlan):
-        return {"layer": plan.layer.name, "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat,
-            "local": plan.local,
+    common = {"layer": plan.layer.name}
+    if isinstance(plan, ConvolutionPlan):
+        return common | {
+            "engine": "crosspoint", "architecture": plan.architecture, "fold": asdict(plan.fold),
+            "steering": plan.steering, "loadable": plan.loadable, "rows_at_once": plan.rows_at_once,
         }
-    return {
-        "layer": plan.layer.name, "engine": "crosspoint", "architecture": plan.architecture,
-        "fold": asdict(plan.fold), "steering": plan.steering, "loadable": plan.loadable,
-        "rows_at_once": plan.rows_at_once,
+    if isinstance(plan, WinogradLayerPlan):
+        return common | {
+            "engine": "winograd", "fold": asdict(plan.fold), "weights": plan.weights, "rows_at_once": plan.rows_at_once,
+        }
+    return common | {
+        "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat, "local": plan.local,
     }
 
 
@@ -92,6 +99,7 @@ def block_name(stage: Stage) -> str:
     """Return what kind of block a stage is."""
     kinds = {
         CrosspointPlan: "crosspoint engine", LineBufferPlan: "line buffer", PoolPlan: "pool", PulsePlan: "pulse link",
+        WinogradPlan: "winograd engine", TileIntegratorPlan: "tile integrators",
     }
     return kinds.get(type(stage.plan), "fork" if stage.queues > 1 else "join")
 
@@ -141,20 +149,35 @@ def _layer_report(layer_plan: LayerPlan, layer: Layer, plan: NetworkPlan) -> dic
         "stride": list(geometry.stride), "padding": [*geometry.padding_begin, *geometry.padding_end],
         "cycles_per_frame": layer_plan.cycles_per_frame, "activation_format": str(layer.output_format),
     }
-    if not isinstance(layer_plan, ConvolutionPlan):
+    if not isinstance(layer_plan, EnginePlan):
         bits = sum(stage.memory_bits for stage in layer_plan.stages)
         kind = {"kind": layer_plan.layer.geometry.kind, "kernel": list(geometry.kernel)}
         return {"kind": "pool", "engine": "pool", "pool": kind, "window_memory_bits": bits, **common}
-    engine = layer_plan.engine
-    useful = layer_plan.useful_macs
+    capacity, macs = layer_plan.multipliers * plan.cycles_per_frame, layer_plan.layer.geometry.macs
     return {
-        "kind": "convolution", "engine": "crosspoint", "architecture": layer_plan.architecture,
-        "macs": layer_plan.layer.geometry.macs, "useful_macs": useful,
+        "kind": "convolution", "macs": macs, "useful_macs": layer_plan.useful_macs,
         "multipliers": layer_plan.multipliers, "fold": asdict(layer_plan.fold),
-        "utilisation": useful / (layer_plan.multipliers * plan.cycles_per_frame),
-        "accumulator_bits": engine.accumulator_bits, "weight_memory_bits": prod(layer_plan.layer.weight.shape)
-        * layer_plan.layer.weight_bits, "activation": layer_plan.layer.activation.kind,
+        "utilisation": layer_plan.useful_macs / capacity,
+        "effective_macs": macs / capacity, "multiplier_cycles": layer_plan.losses(plan.cycles_per_frame),
+        "activation": layer_plan.layer.activation.kind,
         "residual": layer_plan.layer.residual is not None, "rows_at_once": layer_plan.rows_at_once,
-        "integrator_memory_bits": engine.integrator_memory_bits, "window_memory_bits": engine.window_memory_bits,
-        "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **common,
+        "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **_memory(layer_plan), **common,
+    }
+
+
+def _memory(plan: EnginePlan) -> dict[str, Any]:
+    """Return what an engine's own kind of plan tells of widths and memory, in bits."""
+    if isinstance(plan, WinogradLayerPlan):
+        engine, bits = plan.engine, plan.integrators.memory_bits
+        return {
+            "engine": "winograd", "weights": plan.weights, "accumulator_bits": max(engine.numbers.sum_bits),
+            "weight_memory_bits": engine.weight_memory_bits, "integrator_memory_bits": bits,
+            "window_memory_bits": engine.store_memory_bits, "parts": [list(sizes) for sizes in plan.parts],
+        }
+    return {
+        "engine": "crosspoint", "architecture": plan.architecture, "steering": plan.steering,
+        "accumulator_bits": plan.engine.accumulator_bits,
+        "weight_memory_bits": prod(plan.layer.weight.shape) * plan.layer.weight_bits,
+        "integrator_memory_bits": plan.engine.integrator_memory_bits,
+        "window_memory_bits": plan.engine.window_memory_bits,
     }

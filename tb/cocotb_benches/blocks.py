@@ -84,12 +84,12 @@ def streamed(
 
 def layer_of(
     channels: int, filters: int, size: Axes, kernel: Axes, stride: int = 1, begin: int = 0, end: int = 0,
-    activation: Activation = RELU, writes: NumberFormat = UINT8,
+    activation: Activation = RELU, writes: NumberFormat = UINT8, dilation: int = 1, groups: int = 1,
 ) -> ConvolutionLayer:
     """Return a layer with weights of its own, whose outputs spread over their format."""
     axes = len(size)
     geometry = ConvolutionGeometry(
-        channels, size, kernel, (stride,) * axes, (1,) * axes, (begin,) * axes, (end,) * axes, filters
+        channels, size, kernel, (stride,) * axes, (dilation,) * axes, (begin,) * axes, (end,) * axes, filters, groups
     )
     random = np.random.default_rng(sum(size))
     weight = random.integers(-128, 128, geometry.weight_shape)
@@ -100,15 +100,16 @@ def layer_of(
 
 def engine(
     name: str, folder: Path, layer: ConvolutionLayer, settings: str, completes: int | None = None,
-    **more: Callable[[Case], Any],
+    block: str = "crosspoint-engine", **more: Callable[[Case], Any],
 ) -> Case:
     """Return a generated engine on random frames, held to the golden layer; `more` goes to the bench."""
     np.savez(folder / f"{name}.npz", weight=layer.weight, bias=layer.bias, shift=layer.shift)
     geometry = layer.geometry
     size, kernel = ("x".join(map(str, axes)) for axes in (geometry.input_size, geometry.kernel))
     case = made(
-        name, f"crosspoint-engine channels={geometry.in_channels} filters={geometry.out_channels} size={size} "
-        f"kernel={kernel} stride={geometry.stride[0]} padding={geometry.padding_begin[0]}:{geometry.padding_end[0]} "
+        name, f"{block} channels={geometry.in_channels} filters={geometry.out_channels} size={size} "
+        f"kernel={kernel} stride={geometry.stride[0]} dilation={geometry.dilation[0]} groups={geometry.groups} "
+        f"padding={geometry.padding_begin[0]}:{geometry.padding_end[0]} "
         f"{settings if 'weights=' in settings else f'weights={folder / name}.npz {settings}'}", folder,
     )  # fmt: skip
     axis = "ports=stream" not in settings

@@ -75,7 +75,7 @@ def one_layer() -> NetworkPlan:
     """Return a mapped network of one small padded convolution, whose filters differ in their shifts."""
     image, maps = NumberFormat(8, False), NumberFormat(8, True)
     layer = convolution("edges", unpadded(2, (4, 4), (3, 3), 4, padding=1), (image, maps), 8, False, 5)
-    return map_network(network("one_layer", [layer]), 6, options=Options(("steered",)))
+    return map_network(network("one_layer", [layer]), 6, options=Options(architectures=("steered",)))
 
 
 def random_plan(seed: int) -> NetworkPlan:

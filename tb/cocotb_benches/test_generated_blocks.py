@@ -12,10 +12,13 @@ from typing import Any
 
 import blocks
 import pytest
+import transforms
+import winograd_arrays
 from blocks import Case, engine, image, layer_of, mode_program, mode_source, pulses
 from cocotb_runs import Verdict, run_benches
 from crosstile_cli.blocks import BLOCKS
 from crosstile_golden.activation import NONE, Activation
+from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 
 TOP = "bundle"
@@ -55,7 +58,30 @@ def engines() -> dict[str, Maker]:
     }  # fmt: skip
 
 
-STREAMS: dict[str, Maker] = engines() | {
+def winograd(layer: ConvolutionLayer, settings: str) -> Maker:
+    return lambda name, at: engine(name, at, layer, settings, block="winograd-engine")
+
+
+def winograds() -> dict[str, Maker]:
+    signed = NumberFormat(8, signed=True)
+    line = layer_of(2, 4, (13,), (5,), stride=2, begin=2, end=1, activation=Activation("leaky", 3), writes=signed)
+    spaced = layer_of(2, 2, (8, 7), (3, 2), begin=2, end=1, dilation=2)
+    volume = layer_of(1, 2, (4, 4, 5), (3, 3, 2), activation=NONE, writes=signed)
+    return {
+        "winograd_1d": winograd(line, "multipliers=8 stored=raw activation=leaky:3 signed_output=yes"),
+        "winograd_2d": winograd(IMAGE, "multipliers=16"),
+        "winograd_shallow": winograd(IMAGE, "fold=2x1x1x2 depth=2"),
+        "winograd_spaced": winograd(spaced, "fold=1x2"),
+        "winograd_depthwise": winograd(layer_of(4, 4, (5, 6), (3, 3), begin=1, groups=4), "fold=1x1x2x2 stored=raw"),
+        "winograd_3d": winograd(volume, "activation=none signed_output=yes"),
+    }
+
+
+def transform(role: str, kernel: str, settings: str) -> Maker:
+    return lambda name, at: transforms.transform(name, at, role, kernel, settings)
+
+
+STREAMS: dict[str, Maker] = engines() | winograds() | {
     "max_pool": blocks.max_pool, "average_pool": blocks.average_pool, "sum_pool": blocks.sum_pool,
     "line_buffer": blocks.line_buffer,
 }
@@ -64,6 +90,15 @@ VECTORS: dict[str, Maker] = {
     "mode_computed": lambda name, at: mode_source(name, at, "computed"),
     "mode_stored": lambda name, at: mode_source(name, at, "stored"),
     "multiplier": blocks.multiplier, "requantiser": blocks.requantiser,
+    "weight_transform": transform("weight", "3/2x3/2/1", "weight_bits=6"),
+    "activation_transform": transform("activation", "2x3/1", "activation_bits=6 signed=yes pipeline=adder"),
+    "partial_sum_transform": transform("partial-sum", "3/2/1x3/2", "sum_bits=6"),
+    "partial_sum_transform_fixed": transform("partial-sum", "3x2x1", "sum_bits=6 output_bits=11 pipeline=adder"),
+}
+VECTORS |= {
+    "array_3d_2d_1d": lambda name, at: winograd_arrays.array(name, at, (1, 2, 3), 3),
+    "array_2d_1d": lambda name, at: winograd_arrays.array(name, at, (1, 2), 1),
+    "array_3d": lambda name, at: winograd_arrays.array(name, at, (3,), 2),
 }
 LINKS: dict[str, Maker] = {
     "sender": lambda name, at: pulses(name, at, "sender", signed=False),
@@ -101,6 +136,13 @@ FAULTS = {
         "engine_2d", alone("equals_golden"), r"a frame every \[\d+\] cycles, not \d+",
         asks=lambda bench: {"cycles_per_frame": bench["cycles_per_frame"] - 1},
     ),
+    "winograd_wrong_bit": Fault(
+        "winograd_2d", alone("equals_golden"), GOLDEN, {"s_axis_tdata": "{} ^ 8'd1"}
+    ),
+    "winograd_slow": Fault(
+        "winograd_3d", alone("equals_golden"), r"a frame every \[\d+\] cycles, not \d+",
+        asks=lambda bench: {"cycles_per_frame": bench["cycles_per_frame"] - 1},
+    ),
     "wrong_program": Fault(
         "external", alone("equals_golden"), GOLDEN, asks=lambda bench: {"mode": [*bench["mode"][1:], bench["mode"][0]]}
     ),
@@ -111,6 +153,14 @@ FAULTS = {
     "wrong_sum": Fault(
         "output_controller", alone("follows_its_vectors", ""), r"contributions is 0x\w+ in cycle \d+, not 0x\w+",
         {"sums": "{} ^ 27'd1"},
+    ),
+    "wrong_switch": Fault(
+        "partial_sum_transform", alone("follows_its_vectors", ""), r"outputs is 0x\w+ in cycle \d+, not 0x\w+",
+        {"switch_word": "{} ^ 3'd1"},
+    ),
+    "wrong_mode": Fault(
+        "array_3d_2d_1d", alone("follows_its_vectors", ""), r"outputs is 0x\w+ in cycle \d+, not 0x\w+",
+        {"mode": "{} ^ 2'd1"},
     ),
     "hasty_sender": Fault(
         "sender", alone("sends_durations", "0.4"), r"a beat is taken in cycle \d+, in which ready is low",
@@ -195,6 +245,7 @@ def test_a_fault_is_found_and_named(verdicts: dict[str, Verdict], name: str) -> 
 
 def test_every_block_is_proved() -> None:
     assert set(BLOCKS) == {
-        "crosspoint-engine", "output-controller", "mode-source", "line-buffer", "pool", "pulse-sender",
-        "pulse-receiver", "multiplier", "requantise",
+        "crosspoint-engine", "winograd-engine", "output-controller", "mode-source", "line-buffer", "pool",
+        "pulse-sender", "pulse-receiver", "multiplier", "requantise", "weight-transform", "activation-transform",
+        "partial-sum-transform", "winograd-array",
     }  # fmt: skip

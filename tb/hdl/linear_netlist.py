@@ -83,7 +83,7 @@ class LinearNetlist:
     """A netlist as forms, for one setting of its switches.
 
     inputs     the lanes of port `inputs`; a lane from 0 to 0 is taken to be zero
-    switches   what each bit of port `size_two` was, `switched` cycles before the outputs
+    switches   what each bit of port `switch_word` was, `switched` cycles before the outputs
     """
 
     module: dict[str, Any]
@@ -121,7 +121,7 @@ class LinearNetlist:
         zeros = next((index for index, bit in enumerate(bits) if bit != "0"), len(bits))
         if zeros:
             form, right = self._operand(bits[zeros:], signed, age) if zeros < len(bits) else ({}, EXACT)
-            return {variable: factor << zeros for variable, factor in form.items()}, min(right + zeros, EXACT)
+            return {variable: factor * (1 << zeros) for variable, factor in form.items()}, min(right + zeros, EXACT)
         source, first = self._source(bits[0])
         form, right = self._word(source, age)
         if len(bits) > 1 and not first and bits[1] in self.sources and self._source(bits[1])[0] != source:
@@ -195,7 +195,7 @@ class LinearNetlist:
             bit, age = self.module["cells"][name]["connections"]["D"][0], age + 1
         if age != self.switched:
             raise NotProvedError(f"a switch is {age} cycles old, not {self.switched}")
-        return self.switches[ports["size_two"]["bits"].index(bit)]
+        return self.switches[ports["switch_word"]["bits"].index(bit)]
 
 
 def with_cell(module: dict[str, Any], name: str, change: str) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from crosstile.network_plan import NetworkPlan
 from crosstile.stages import INPUT
-from crosstile.timing import QUEUE_CYCLES, Input, Node, Operations, Queue, Timing
+from crosstile.tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
+from crosstile.timing import QUEUE_CYCLES, Counts, Input, Node, Operations, Queue, Timing, queue_cycles
 
 START_CYCLES = 1  # from reset to the first operation that needs no beat
+LATE_BEATS = 20  # of a frame, at most, where random graphs let them show later than their places are reserved
 
 
 class StoppedError(Exception):
@@ -21,18 +24,18 @@ class Places:
     """A queue as its free places and the cycles in which its beats show; what is freed is free a cycle later."""
 
     free: int
+    cycles: int
     beats: deque[int] = field(default_factory=deque)
     freed: int = 0
     held: int = 0
     most: int = 0
 
-    def shows(self, cycle: int) -> bool:
-        return bool(self.beats) and self.beats[0] <= cycle
+    def shows(self, cycle: int, count: int = 1) -> bool:
+        return len(self.beats) >= count and self.beats[count - 1] <= cycle
 
-    def reserve(self, due: int) -> None:
-        self.free, self.held = self.free - 1, self.held + 1
+    def reserve(self, count: int) -> None:
+        self.free, self.held = self.free - count, self.held + count
         self.most = max(self.most, self.held)
-        self.beats.append(due)
 
     def take(self) -> None:
         self.beats.popleft()
@@ -42,12 +45,17 @@ class Places:
         self.free, self.held, self.freed = self.free + self.freed, self.held - self.freed, 0
 
 
+def shown(operations: Operations) -> Counts:
+    """Return the beats that enter the queues with each operation."""
+    return operations.sends if operations.shows is None else operations.shows
+
+
 class Machine:
     """A graph of nodes, stepped: in each cycle every node issues its next operation, unless it must wait."""
 
     def __init__(self, nodes: list[Node], frames: int):
         self.nodes, self.frames, self.cycle = nodes, frames, START_CYCLES
-        self.queues = {id(queue): Places(queue.depth) for node in nodes for queue in node.outputs}
+        self.queues = {id(queue): Places(queue.depth, queue.cycles) for node in nodes for queue in node.outputs}
         self.issued = [0] * len(nodes)
         self.parts = [[0] * len(node.inputs) for node in nodes]
         self.events: list[list[int]] = [[] for _ in nodes]
@@ -72,7 +80,7 @@ class Machine:
             self.left.append(self.cycle)
             sink.take()
             moved = True
-        later = any(places.beats and places.beats[0] > self.cycle for places in self.queues.values())
+        later = any(places.beats and places.beats[-1] > self.cycle for places in self.queues.values())
         if not moved and not later and self.cycle > QUEUE_CYCLES:
             raise StoppedError
         for places in self.queues.values():
@@ -84,25 +92,33 @@ class Machine:
         node, number = self.nodes[index], self.issued[index]
         if number == self.frames * node.operations.cycles:
             return False
-        takes = bool(node.operations.takes[number % node.operations.cycles])
-        sends = bool(node.operations.sends[number % node.operations.cycles])
-        reads = [entry for entry in range(len(node.inputs)) if (takes if entry == 0 else sends)]
-        outputs = [self.queues[id(queue)] for queue in node.outputs] if sends else []
-        if not all(self._shows(node.inputs[entry]) for entry in reads) or not all(queue.free for queue in outputs):
+        takes, sends, shows = (
+            int(kind[number % node.operations.cycles])
+            for kind in (node.operations.takes, node.operations.sends, shown(node.operations))
+        )
+        reads = [takes, *(int(sends > 0) for _ in node.inputs[1:])]
+        outputs = [self.queues[id(queue)] for queue in node.outputs]
+        if not all(self._shows(index, entry, parts) for entry, parts in enumerate(reads) if parts):
             return False
-        for entry in reads:
-            self._take(index, entry)
+        if any(queue.free < sends for queue in outputs):
+            return False
+        for entry, parts in enumerate(reads):
+            for _ in range(parts):
+                self._take(index, entry)
         for queue in outputs:
-            queue.reserve(self.cycle + node.pipeline_cycles + QUEUE_CYCLES)
-        if takes or sends:
+            queue.reserve(sends)
+            queue.beats.extend([self.cycle + node.pipeline_cycles + queue.cycles] * shows)
+        if takes or sends or shows:
             self.events[index].append(self.cycle)
         self.issued[index] += 1
         return True
 
-    def _shows(self, entry: Input) -> bool:
-        if entry.queue is None:
-            return self.cycle >= entry.start + QUEUE_CYCLES
-        return self.queues[id(entry.queue)].shows(self.cycle)
+    def _shows(self, index: int, entry: int, parts: int) -> bool:
+        source = self.nodes[index].inputs[entry]
+        if source.queue is None:
+            return self.cycle >= source.start + QUEUE_CYCLES
+        beats = -(-(self.parts[index][entry] + parts) // source.split)
+        return self.queues[id(source.queue)].shows(self.cycle, beats)
 
     def _take(self, index: int, entry: int) -> None:
         source = self.nodes[index].inputs[entry]
@@ -125,8 +141,8 @@ class Graph:
         for _ in range(self.random.randint(1, 3)):
             build = self.random.choice([self.stage, self.diamond, self.diamond])
             source, beats = build(source, beats)
-        if len(self.nodes[-1].outputs) > 1:
-            self.stage(source, beats)
+        if len(self.nodes[-1].outputs) > 1 or self.nodes[-1].operations.counted:
+            self.add(beats, self.random.randint(1, 8), [source], plain=True)  # the sink takes a beat at a time
 
     def depth(self) -> int:
         return self.random.randint(30, 60) if self.deep else self.random.randint(1, 6)
@@ -134,17 +150,37 @@ class Graph:
     def split(self, source: Input) -> int:
         return self.random.choice([1, 1, 2, 3]) if source.queue is not None else 1
 
-    def add(self, beats_in: int, beats_out: int, inputs: list[Input], queues: int = 1) -> list[Queue]:
+    def add(
+        self, beats_in: int, beats_out: int, inputs: list[Input], queues: int = 1, plain: bool = False
+    ) -> list[Queue]:
         """Add a node with that many beats in, out, and idle operations, in any order; return its queues."""
         length = max(beats_in, beats_out) + self.random.randint(0, 8)
         takes = [True] * beats_in + [False] * (length - beats_in)
         sends = [True] * beats_out + [False] * (length - beats_out)
         self.random.shuffle(takes)
         self.random.shuffle(sends)
-        outputs = [Queue(self.depth()) for _ in range(queues)]
+        outputs = [Queue(self.depth(), self.random.choice([2, 2, 5])) for _ in range(queues)]
         operations = Operations(np.array(takes), np.array(sends))
+        if not plain and self.random.random() < 0.4:
+            operations = self.counted(operations, several=len(inputs) == 1)
         self.nodes.append(Node(operations, self.random.randint(1, 9), outputs, inputs))
         return outputs
+
+    def counted(self, operations: Operations, several: bool) -> Operations:
+        """Return operations that take several parts, perhaps reserve several places, and let some beats show later."""
+        takes, sends = (kind.astype(np.int64) for kind in (operations.takes, operations.sends))
+        for kind in [takes, sends][: 1 + several]:
+            for index in self.random.sample(range(len(kind)), len(kind) // 3):
+                other = self.random.randrange(len(kind))
+                if index != other and kind[index] + kind[other] <= 3:
+                    kind[other] += kind[index]
+                    kind[index] = 0
+        shows = sends.copy()
+        for index in range(len(shows) - 1):
+            if self.random.random() < 0.3 and shows.sum() <= LATE_BEATS:
+                shows[index + 1] += shows[index]
+                shows[index] = 0
+        return Operations(takes, sends, shows if self.random.random() < 0.7 else None)
 
     def stage(self, source: Input, beats: int) -> tuple[Input, int]:
         split, out = self.split(source), self.random.randint(1, 8)
@@ -170,17 +206,21 @@ class Graph:
 
 def graph_of(plan: NetworkPlan) -> list[Node]:
     """Return a network's stages as nodes, straight from its stages: splits from beats, not from lanes."""
-    nodes: list[Node] = []
+    nodes: list[list[Node]] = []
     for stage, depths in zip(plan.stages, plan.depths, strict=True):
-        taken = [(stage.main, stage.plan.operations.beats_in)]
+        first = stage.plan.writer_operations if isinstance(stage.plan, TileIntegratorPlan) else stage.plan.operations
+        taken = [(stage.main, first.beats_in)]
         if stage.residual is not None:
             taken.append((stage.residual, stage.plan.operations.beats_out))
         inputs = []
         for source, beats in taken:
-            held = plan.beats_in if source.stage == INPUT else nodes[source.stage].operations.beats_out
-            queue = None if source.stage == INPUT else nodes[source.stage].outputs[source.queue]
+            before = None if source.stage == INPUT else nodes[source.stage][-1]
+            held = plan.beats_in if before is None else before.operations.beats_out
             assert beats % held == 0
-            inputs.append(Input(queue, beats // held))
-        outputs = [Queue(depth) for depth in depths]
-        nodes.append(Node(stage.plan.operations, stage.plan.pipeline_cycles, outputs, inputs))
-    return nodes
+            inputs.append(Input(None if before is None else before.outputs[source.queue], beats // held))
+        outputs = [Queue(depth, queue_cycles(depth)) for depth in depths]
+        if isinstance(stage.plan, TileIntegratorPlan):
+            nodes.append(tile_integrator_nodes(stage.plan, inputs, outputs))
+        else:
+            nodes.append([Node(stage.plan.operations, stage.plan.pipeline_cycles, outputs, inputs)])
+    return list(chain.from_iterable(nodes))

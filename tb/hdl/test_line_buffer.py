@@ -1,4 +1,4 @@
-"""The line buffer gives under each position every tap of every output row, padding as zero, in the predicted cycles."""
+"""The line buffer gives under each position every tap of every window, padding as zero, in the predicted cycles."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from crosstile import line_buffer
 from crosstile.line_buffer import LineBuffer
-from crosstile.line_buffer_plan import DEEP, LineBufferPlan
+from crosstile.line_buffer_plan import DEEP, LineBufferPlan, strided_starts
 from crosstile.network_plan import least_depth
 from crosstile.timing import Input, Node, Queue, Timing, predict
+from crosstile.winograd_program import axis_programs
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import Integers, NumberFormat
+from crosstile_golden.winograd import TILE
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from .bench import INT8, STALLS, UINT8, Port, Run, StreamBench, beats_of, pack
+from .bench import INT8, STALLS, UINT8, Port, Run, StreamBench, beats_of, convolution, pack
 
 
 def plan_of(
@@ -24,22 +26,27 @@ def plan_of(
     positions: int = 3, channels: int = 2, lanes: int = 2, run: int = 1, reads: NumberFormat = UINT8, frames: int = 1,
 ) -> LineBufferPlan:  # fmt: skip
     outputs = (rows + begin + end - (kernel - 1) * dilation - 1) // stride + 1
-    return LineBufferPlan(
-        "x", reads, rows, positions, kernel, stride, dilation, begin, outputs, channels, lanes, run, frames
-    )
+    starts = strided_starts(outputs, stride, begin)
+    return LineBufferPlan("x", reads, rows, positions, kernel, dilation, starts, channels, lanes, run, frames)
+
+
+def windows_of(
+    kernel: int, dilation: int, rows: int, starts: tuple[int, ...], positions: int = 3, frames: int = 1
+) -> LineBufferPlan:
+    return LineBufferPlan("x", UINT8, rows, positions, kernel, dilation, starts, 2, 2, 1, frames)
 
 
 def taps_of(plan: LineBufferPlan, images: Integers) -> list[int]:
     """Return the beats for images (images, channels, rows, positions), loop by loop."""
     beats = []
     for image in images:
-        for output in range(plan.outputs):
+        for start in plan.starts:
             for position in range(plan.positions):
                 for first in range(0, plan.channels, plan.lanes):
                     beat = []
                     for run in range(first, first + plan.lanes, plan.run):
                         for tap in range(plan.kernel):
-                            row = output * plan.stride - plan.padding + tap * plan.dilation
+                            row = start + tap * plan.dilation
                             for channel in range(run, run + plan.run):
                                 inside = 0 <= row < plan.rows
                                 beat.append(int(image[channel, row, position]) if inside else 0)
@@ -99,12 +106,119 @@ def test_padding_before_the_first_row_beyond_the_rows_kept_is_refused(kernel: in
     )
 
 
+@pytest.mark.parametrize(("outputs", "stride", "padding"), [(1, 1, 0), (5, 1, 1), (4, 2, 3), (3, 3, 0)])
+def test_a_convolution_s_windows_start_a_stride_apart(outputs: int, stride: int, padding: int) -> None:
+    assert strided_starts(outputs, stride, padding) == tuple(o * stride - padding for o in range(outputs))
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_fewer_rows_than_the_kernel_has(rows: int) -> None:
     hold(plan_of(4, begin=3, end=2, rows=rows), 3)
 
 
 WORDS = [1, 2, 3, 15, 16, 40]
+
+# Windows in any ascending order
+
+WINDOWS: dict[str, LineBufferPlan] = {
+    "one twice": windows_of(4, 1, 6, (-1, 0, 2, 2, 3)),
+    "one three times": windows_of(3, 1, 5, (-1, 1, 1, 1, 2)),
+    "all twice": windows_of(2, 1, 3, (-1, -1, 0, 0, 1, 1, 2, 2)),
+    "a lone one, four times": windows_of(3, 1, 4, (1, 1, 1, 1)),
+    "single rows twice": windows_of(1, 1, 3, (0, 0, 2, 2)),
+    "distances of their own, none twice": windows_of(3, 1, 9, (-2, -1, 2, 3, 6)),
+    "dilation 2": windows_of(3, 2, 7, (-4, -1, -1, 0, 2, 2, 2, 5)),
+    "dilation 3": windows_of(2, 3, 6, (-3, -3, -2, 0, 1, 1, 4, 4)),
+    "dilation 3, kernel 4": windows_of(4, 3, 4, (-9, -9, -4, -4, -4, 3)),
+    "mostly padding at both ends": windows_of(5, 1, 3, (-4, -4, -3, 1, 2, 2)),
+    "twice behind the last row": windows_of(3, 1, 2, (0, 0, 1, 1, 4, 4)),
+    "rows of no window before and behind": windows_of(2, 1, 9, (3, 3, 4)),
+    "only above the first row": windows_of(3, 1, 5, (-2, -2, -1)),
+    "one row": windows_of(3, 1, 1, (-2, -1, -1, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("positions", [1, 2, 3, 15, 16])
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_windows_that_start_anywhere_and_again(windows: str, positions: int) -> None:
+    hold(replace(WINDOWS[windows], positions=positions), 3)
+
+
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("positions", [1, 2, 3, 16])
+@pytest.mark.parametrize("windows", ["one twice", "dilation 2", "mostly padding at both ends"])
+def test_stalls_lose_and_repeat_nothing_where_windows_come_again(windows: str, positions: int, stall: str) -> None:
+    hold(replace(WINDOWS[windows], positions=positions, frames=2), stall=stall, seed=positions)
+
+
+@pytest.mark.parametrize("stall", ["none", "both"])
+@pytest.mark.parametrize("cycle", [0, 1, 3, 6, 9, 14, 19, 27, 38, 52])
+@pytest.mark.parametrize("positions", [1, 3, 16])
+def test_reset_in_mid_frame_recovers_where_windows_come_again(positions: int, cycle: int, stall: str) -> None:
+    hold(replace(WINDOWS["one three times"], positions=positions), reset_at=cycle, stall=stall)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 9])
+@pytest.mark.parametrize("windows", ["one twice", "all twice", "dilation 3"])
+def test_any_depth_of_queue_where_windows_come_again(windows: str, depth: int) -> None:
+    hold(WINDOWS[windows], 3, depth)
+
+
+def passes_of(plan: LineBufferPlan) -> int:
+    """Return the passes: rows that arrive, rows of padding up to the last window's last, and windows sent again."""
+    behind = max(plan.starts[-1] + (plan.kernel - 1) * plan.dilation - (plan.rows - 1), 0)
+    return plan.rows + behind + len(plan.starts) - len(set(plan.starts))
+
+
+@pytest.mark.parametrize("positions", [1, 2, 16])
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_a_pass_per_row_and_per_window_sent_again(windows: str, positions: int) -> None:
+    plan = replace(WINDOWS[windows], positions=positions)
+    assert plan.cycles_per_frame == plan.operations.cycles == positions * passes_of(plan)
+    assert plan.operations.beats_in == positions * plan.rows
+    assert plan.operations.beats_out == positions * len(plan.starts)
+    assert timing_of(plan, least_depth(plan), 8).interval == plan.cycles_per_frame
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "begin", "size"),
+    [(3, 1, 1, 1, 7), (5, 1, 1, 2, 9), (4, 2, 1, 1, 10), (7, 2, 1, 3, 11), (3, 1, 2, 2, 8), (3, 2, 3, 3, 12)],
+)
+def test_the_tiles_of_a_winograd_engine_are_such_windows(
+    kernel: int, stride: int, dilation: int, begin: int, size: int
+) -> None:
+    layer = convolution(
+        1, 1, (size,), (kernel,), stride=(stride,), dilation=(dilation,), begin=(begin,), end=(begin,)
+    )
+    (axis,) = axis_programs(layer.geometry)
+    hold(windows_of(TILE, axis.input_spacing, size, tuple(step.start for step in axis.steps)))
+
+
+@pytest.mark.parametrize(
+    ("plan", "beats"),
+    [
+        (plan_of(3, 1, begin=2, end=2), 0),  # every pass sends
+        (plan_of(3, 2, begin=2, end=0, rows=6), 2),  # 3 of 6 passes send rows of 3 beats: 3 · 1/2, rounded up
+        (plan_of(4, 4, begin=3, end=0, rows=16, positions=8), 6),  # 4 of 16: 8 · 3/4
+        (WINDOWS["one twice"], 2),  # 5 of 8: 3 · 3/8, rounded up
+        (replace(WINDOWS["rows of no window before and behind"], positions=100), 70),  # 3 of 10
+    ],
+    ids=["0 of 9", "3 of 6", "4 of 16", "5 of 8", "3 of 10"],
+)
+def test_the_beats_left_of_a_pass_at_the_mean_pace(plan: LineBufferPlan, beats: int) -> None:
+    assert plan.burst_beats == beats
+
+
+@pytest.mark.parametrize("starts", [(), (1, 0), (-1, 2, 1), (0, 0, -1)])
+def test_starts_that_do_not_ascend_are_refused(starts: tuple[int, ...]) -> None:
+    with pytest.raises(CrosstileError) as error:
+        windows_of(3, 1, 5, starts)
+    assert str(error.value) == (
+        f"layer x: starts must be one or more rows, each the one before or a later one, not {starts}"
+    )
+
+
+# Words, lanes and stalls
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -176,6 +290,10 @@ def test_memory_is_the_rows_kept_and_no_more(
     hold(plan)
     assert plan.memory_bits == (kernel - 1) * dilation * positions * 4 * 8
     assert built == ([plan.memory_bits] if kernel > 1 else [])  # two words: a position in two beats
+    built.clear()
+    again = replace(plan, starts=(0, 0))
+    hold(again)
+    assert built == [again.memory_bits] == [plan.memory_bits + positions * 4 * 8]
 
 
 @st.composite
@@ -188,10 +306,12 @@ def plans(draw: Any) -> LineBufferPlan:
     kernel, dilation, rows, end = number(1, 5), number(1, 3), number(1, 6), number(0, 6)
     begin = number(0, (kernel - 1) * dilation)
     assume(rows + begin + end > (kernel - 1) * dilation)
-    return plan_of(
+    plan = plan_of(
         kernel, number(1, 4), dilation, begin, end, rows, number(1, 5), lanes * number(1, 3), lanes, run,
         NumberFormat(number(1, 9), draw(st.booleans())), number(1, 3),
     )  # fmt: skip
+    anywhere = st.lists(st.integers(-plan.reach, rows), min_size=1, max_size=8).map(sorted).map(tuple)
+    return replace(plan, starts=draw(st.one_of(st.just(plan.starts), anywhere)))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -224,12 +344,29 @@ DEFECTS: dict[str, Callable[[LineBufferPlan], LineBufferPlan]] = {
 }
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
-def test_a_line_buffer_is_refused_that(defect: str) -> None:
-    plan = plan_of(3, 2, 2, begin=2, end=2, rows=6, positions=2)
+AGAIN_DEFECTS: dict[str, Callable[[LineBufferPlan], LineBufferPlan]] = {
+    "moves its rows when it sends again": steps_with(lambda step: replace(step, again=False)),
+    "reads only what is stored": steps_with(lambda step: replace(step, again=True)),
+    "takes beats when it sends again": steps_with(lambda step: replace(step, intake=step.intake or step.again)),
+    "sends nothing again": lambda plan: replace(plan, starts=tuple(sorted(set(plan.starts)))),
+    "sends the next window early": lambda plan: replace(plan, starts=(-2, 0, 0, 1, 1, 4)),
+}
+PLAIN = plan_of(3, 2, 2, begin=2, end=2, rows=6, positions=2)
+AGAIN = replace(PLAIN, starts=(-2, 0, 0, 2, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("plan", "defect"),
+    [(plan, defect) for plan in (PLAIN, AGAIN) for defect in DEFECTS.values()]
+    + [(AGAIN, defect) for defect in AGAIN_DEFECTS.values()],
+    ids=[*DEFECTS, *(f"{defect}, and sends again" for defect in DEFECTS), *AGAIN_DEFECTS],
+)
+def test_a_line_buffer_is_refused_that(
+    plan: LineBufferPlan, defect: Callable[[LineBufferPlan], LineBufferPlan]
+) -> None:
     hold(plan)
     with pytest.raises((AssertionError, IndexError)):
-        hold(plan, hardware=DEFECTS[defect](plan))
+        hold(plan, hardware=defect(plan))
 
 
 @pytest.mark.parametrize(("lanes", "run"), [(4, 1), (3, 2), (5, 5)])

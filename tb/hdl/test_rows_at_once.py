@@ -38,7 +38,7 @@ def test_rows_that_leave_together_are_pooled_to_golden(case: tuple[int, int, int
 
 
 def test_the_mapper_joins_rows_where_windows_lie_side_by_side() -> None:
-    plan = map_network(network(layers(*CASES[0])), 18, None, Options(("steered",), rows_at_once=True))
+    plan = map_network(network(layers(*CASES[0])), 18, None, Options(architectures=("steered",), rows_at_once=True))
     engine, behind = plan.layers
     assert isinstance(engine, ConvolutionPlan)
     assert isinstance(behind, PoolingPlan)

@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
 from crosstile.streams import CreditQueue, Fork, Join, Split, beat_layout, delay, shape_of
-from crosstile.timing import QUEUE_CYCLES
+from crosstile.timing import DEEP_QUEUE, QUEUE_CYCLES, queue_cycles
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
@@ -49,7 +49,7 @@ async def drive(context: Any, dut: Any, pipeline: int, chances: tuple[float, flo
             model.beats.pop(0)
             left.append(cycle)
         if push:
-            model.beats.append((cycle + QUEUE_CYCLES, beat))
+            model.beats.append((cycle + queue_cycles(dut.depth), beat))
         assert len(model.beats) <= dut.depth
         model.free += taken - reserve
         await context.tick()
@@ -69,7 +69,7 @@ def run_queue(depth: int, pipeline: int, stall: str, seed: int = 1) -> list[int]
 
 @pytest.mark.parametrize("stall", STALLS)
 @pytest.mark.parametrize("pipeline", [0, 1, 5])
-@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+@pytest.mark.parametrize("depth", [1, 2, 3, 8, DEEP_QUEUE, DEEP_QUEUE + 1, 50])
 def test_queue_equals_two_lists_in_every_cycle(depth: int, pipeline: int, stall: str) -> None:
     assert len(run_queue(depth, pipeline, stall)) > CYCLES // (3 * pipeline + 12)
 
@@ -80,6 +80,12 @@ def test_queue_runs_at_full_rate_from_pipeline_plus_three_places_on(pipeline: in
     first = pipeline + QUEUE_CYCLES
     assert run_queue(least, pipeline, "none") == list(range(first, CYCLES))
     assert len(run_queue(least - 1, pipeline, "none")) < CYCLES - first
+
+
+@pytest.mark.parametrize("pipeline", [0, 4])
+def test_a_deep_queue_runs_at_full_rate_and_shows_later(pipeline: int) -> None:
+    depth = DEEP_QUEUE + 1
+    assert run_queue(depth, pipeline, "none") == list(range(pipeline + queue_cycles(depth), CYCLES))
 
 
 @pytest.mark.parametrize("depth", [0, -1])

@@ -1,7 +1,7 @@
 """Predicted cycles equal a model of another kind, which steps every clock; what is extrapolated equals a full run."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from crosstile.network_plan import FRAMES_TO_SETTLE, NetworkPlan, least_depth
 from crosstile.timing import QUEUE_CYCLES, Input, Node, Operations, Queue, predict
 
 from .bench import convolution, plan_of, pool, prove, with_depths
-from .stepped import Graph, Machine, StoppedError, graph_of, stepped
+from .stepped import Graph, Machine, StoppedError, graph_of, shown, stepped
 
 STOPPED = r"^the stages wait for each other: their beats per frame or their queues do not match$"
 
@@ -52,6 +52,10 @@ def test_the_random_graphs_hold_enough_of_everything() -> None:
     assert sum(any(len(node.inputs) > 1 for node in nodes) for nodes in graphs) > 40
     assert sum(any(len(node.outputs) > 2 for node in nodes) for nodes in graphs) > 10
     assert sum(any(entry.split > 1 for node in nodes for entry in node.inputs[1:]) for nodes in graphs) > 10
+    assert sum(any(node.operations.counted for node in nodes) for nodes in graphs) > 30
+    several = [node for nodes in graphs for node in nodes if node.operations.sends.max() > 1]
+    late = [node for nodes in graphs for node in nodes if (shown(node.operations) != node.operations.sends).any()]
+    assert min(len(several), len(late), sum(node.operations.takes.max() > 1 for node in several + late)) > 20
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
@@ -67,7 +71,7 @@ def test_extrapolation_over_many_frames_equals_the_full_run(seed: int, deep: boo
 
 
 def test_few_frames_are_run_where_the_rest_follows() -> None:
-    nodes = three_stages().nodes()
+    nodes = list(chain.from_iterable(three_stages().nodes()))
     predict(nodes, 10_000)
     assert len(nodes[-1].cycles) <= FRAMES_TO_SETTLE * len(nodes[-1].events)
 
@@ -160,11 +164,12 @@ def test_a_residual_s_queue_as_deep_as_its_peak_costs_no_cycle() -> None:
     assert predict(diamond(peak), 7) == stepped(diamond(peak), 7) == ample
 
 
-plain_take, plain_advance = timing._Reader.take, Node.advance
+plain_take, plain_ready, plain_place = timing._Reader.take, timing._Reader.ready, Queue.place
+plain_advance, plain_counted = Node.advance, Node._advance_counted
 
 
-def early_place(queue: Queue) -> int:
-    index = len(queue.reserved) - queue.depth
+def early_place(queue: Queue, count: int = 1) -> int:
+    index = len(queue.reserved) + count - 1 - queue.depth
     known = index < len(queue.freed)
     return 0 if index < 0 else queue.freed[index] if known else timing.UNKNOWN
 
@@ -176,16 +181,22 @@ def whole_beat(reader: timing._Reader, cycle: int) -> None:
 
 def without_residuals(node: Node, frames: int) -> bool:
     for reader in node._readers[1:]:
-        reader.ready = lambda: 0  # type: ignore[method-assign]
+        reader.ready = lambda parts=1: 0  # type: ignore[method-assign]  # noqa: ARG005
     return plain_advance(node, frames)
 
 
 DEFECTS: dict[str, tuple[str, object]] = {
-    "never waits for a place": ("Queue.place", lambda _queue: 0),
+    "never waits for a place": ("Queue.place", lambda _queue, _count=1: 0),
     "frees a place in the same cycle": ("Queue.place", early_place),
     "shows a beat a cycle late": ("QUEUE_CYCLES", QUEUE_CYCLES + 1),
     "takes every part for a beat": ("_Reader.take", whole_beat),
     "never waits for a residual": ("Node.advance", without_residuals),
+    "waits for one place of several": ("Queue.place", lambda queue, _count=1: plain_place(queue)),
+    "waits for the first of several parts": ("_Reader.ready", lambda reader, _parts=1: plain_ready(reader)),
+    "shows beats as it reserves their places": (
+        "Node._advance_counted",
+        lambda node, frames, _shows: plain_counted(node, frames, [sends for _, _, sends in node.events]),
+    ),
 }
 
 
@@ -194,7 +205,7 @@ def test_the_stepped_model_refuses_a_prediction_that(defect: str, monkeypatch: p
     place, change = DEFECTS[defect]
     monkeypatch.setattr(f"crosstile.timing.{place}", change)
     with pytest.raises((AssertionError, IndexError, pytest.fail.Exception)):
-        for seed in range(12):
+        for seed in range(24):
             agree(seed, 2, deep=False)
 
 

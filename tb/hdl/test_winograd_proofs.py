@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from crosstile.verilog import emit
 from crosstile.winograd_nested_plan import PIPELINES, NestedPlan
-from crosstile.winograd_network import SWITCHED, Term
+from crosstile.winograd_network import Kernel, Term
 from crosstile.winograd_transform import tile_layout, transform_of
 from crosstile.winograd_transform_plan import ActivationTransformPlan, PartialSumTransformPlan, WeightTransformPlan
 from crosstile_golden.geometry import Axes
@@ -17,6 +17,7 @@ from crosstile_golden.numbers import NumberFormat, signed_bits_for
 from crosstile_golden.winograd import TileRanges
 
 from .linear_netlist import Lane, LinearNetlist, NotProvedError, fits, netlist_of, with_cell
+from .winograd_kernels import ACTIVATIONS, MIXED, UNIFORM
 
 INT8, UINT8 = NumberFormat(8, True), NumberFormat(8, False)
 
@@ -57,7 +58,8 @@ def prove(plan: NestedPlan, module: dict[str, Any]) -> int:
             Lane(lane.offset, lane.bits, 0, 0) if index in zeros else lane
             for index, lane in enumerate(lanes(plan.inputs()))
         ]
-        switches = [int(kernel[axis] == 2) for axis in plan.switched_axes]
+        word = plan.switch_word(kernel)
+        switches = [word >> bit & 1 for bit in range(sum(plan.switch_bits))]
         netlist = LinearNetlist(module, inputs, switches, plan.latency + 1)
         outputs = lanes(plan.outputs)
         for link, row in expected_rows(plan, kernel).items():
@@ -77,64 +79,71 @@ def proved(plan: NestedPlan) -> int:
     return prove(plan, netlist_of(emit(transform_of(plan), "dut"), "dut"))
 
 
-def sizes(axes: int) -> list[Axes]:
-    return list(itertools.product((3, 2, SWITCHED), repeat=axes))
-
-
-UNIFORM = [(size,) * axes for axes in (1, 2, 3) for size in (3, 2, SWITCHED)]
-MIXED = [*sizes(1), *sizes(2), *UNIFORM[6:], (3, 2, SWITCHED), (2, SWITCHED, 3), (SWITCHED, 3, 2)]
+SWITCHED = (3, 2)
 
 
 @pytest.mark.parametrize("kernel", MIXED, ids=str)
-def test_weight_transform_is_its_matrix(kernel: Axes) -> None:
+def test_weight_transform_is_its_matrix(kernel: Kernel) -> None:
     plan = WeightTransformPlan(kernel)
     assert proved(plan) == 4 ** len(kernel) * len(plan.kernels)
 
 
 @pytest.mark.parametrize("kernel", UNIFORM, ids=str)
 @pytest.mark.parametrize("bits", [2, 8])
-def test_weight_transform_of_symmetric_weights_is_its_matrix(kernel: Axes, bits: int) -> None:
+def test_weight_transform_of_symmetric_weights_is_its_matrix(kernel: Kernel, bits: int) -> None:
     proved(WeightTransformPlan(kernel, bits, symmetric=True))
 
 
-@pytest.mark.parametrize("dimensions", [1, 2, 3])
-@pytest.mark.parametrize("number_format", [INT8, UINT8, NumberFormat(16, True)], ids=str)
-def test_activation_transform_is_its_matrix(dimensions: int, number_format: NumberFormat) -> None:
-    assert proved(ActivationTransformPlan(dimensions, number_format)) == 4**dimensions
+@pytest.mark.parametrize("kernel", ACTIVATIONS, ids=str)
+def test_activation_transform_is_its_matrix(kernel: Kernel) -> None:
+    plan = ActivationTransformPlan(kernel, UINT8)
+    assert proved(plan) == 4 ** len(kernel) * len(plan.kernels)
 
 
-def sums_of(kernel: Axes, channels: int = 16) -> tuple[tuple[int, int], ...]:
+@pytest.mark.parametrize("number_format", [INT8, NumberFormat(16, True), NumberFormat(1, False)], ids=str)
+@pytest.mark.parametrize("kernel", [((3,), (2,)), ((2, 1), (3,))], ids=str)
+def test_activation_transform_of_any_format_is_its_matrix(kernel: Kernel, number_format: NumberFormat) -> None:
+    proved(ActivationTransformPlan(kernel, number_format))
+
+
+def sums_of(kernel: Kernel, channels: int = 16) -> tuple[tuple[int, int], ...]:
     """Return the ranges of the partial sums of 8-bit activations and weights: the worst of all sizes."""
-    choices = list(itertools.product(*((3, 2) if size == SWITCHED else (size,) for size in kernel)))
-    bounds = [TileRanges(choice, UINT8, -128, 127, channels).partial_sums for choice in choices]
+    bounds = [TileRanges(choice, UINT8, -128, 127, channels).partial_sums for choice in itertools.product(*kernel)]
     lows = [min(ends) for ends in zip(*(low.ravel().tolist() for low, _ in bounds), strict=True)]
     highs = [max(ends) for ends in zip(*(high.ravel().tolist() for _, high in bounds), strict=True)]
     return tuple(zip(lows, highs, strict=True))
 
 
 @pytest.mark.parametrize("kernel", MIXED, ids=str)
-def test_partial_sum_transform_is_its_matrix(kernel: Axes) -> None:
+def test_partial_sum_transform_is_its_matrix(kernel: Kernel) -> None:
     proved(PartialSumTransformPlan(kernel, sums_of(kernel)))
 
 
 @pytest.mark.parametrize("kernel", UNIFORM, ids=str)
-def test_partial_sum_transform_of_known_results_is_its_matrix_modulo(kernel: Axes) -> None:
+def test_partial_sum_transform_of_known_results_is_its_matrix_modulo(kernel: Kernel) -> None:
     """Every wrap inside is harmless: all bits of every output follow the matrix."""
     wide = PartialSumTransformPlan(kernel, sums_of(kernel))
-    bits = max(signed_bits_for(*TileRanges(choice, UINT8, -128, 127, 16).result) for choice in wide.kernels)
+    results = [TileRanges(choice, UINT8, -128, 127, 16).result for choice in wide.kernels]
+    bits = max(signed_bits_for(*ends) for ends in results)
     plan = replace(wide, output_bits=bits)
     assert max(term.bits for term in plan.outputs) == bits
-    assert plan.adder_bits < wide.adder_bits
+    assert plan.adder_bits < wide.adder_bits or not plan.adders
     proved(plan)
 
 
+@pytest.mark.parametrize("kernel", [((3, 1),) * 3, ((2, 1), (3, 2, 1))], ids=str)
+def test_partial_sum_transform_of_the_fewest_bits_is_its_matrix_modulo(kernel: Kernel) -> None:
+    """One bit more than what is always 0."""
+    proved(PartialSumTransformPlan.of_bits(kernel, 5, len(kernel) + 1))
+
+
 @pytest.mark.parametrize("pipeline", [pipeline for pipeline in PIPELINES if pipeline != "axis"])
-@pytest.mark.parametrize("kernel", [(SWITCHED,), (2, SWITCHED, 3)], ids=str)
-def test_every_pipeline_is_proved_cycle_by_cycle(kernel: Axes, pipeline: str) -> None:
+@pytest.mark.parametrize("kernel", [(SWITCHED,), ((2,), SWITCHED, (3,)), ((3, 1), (2, 1)), ((1,), (3, 2, 1))], ids=str)
+def test_every_pipeline_is_proved_cycle_by_cycle(kernel: Kernel, pipeline: str) -> None:
     """Outputs depend on one tile alone, and on the switches of the cycle before it."""
     for plan in (
         WeightTransformPlan(kernel, 8, False, pipeline),
-        ActivationTransformPlan(len(kernel), INT8, pipeline),
+        ActivationTransformPlan(kernel, INT8, pipeline),
         PartialSumTransformPlan.of_bits(kernel, 20, None, pipeline),
     ):
         proved(plan)
@@ -143,12 +152,17 @@ def test_every_pipeline_is_proved_cycle_by_cycle(kernel: Axes, pipeline: str) ->
 # What is broken
 
 BREAKABLE = {
-    "weights": WeightTransformPlan((SWITCHED, 3)),
-    "weights, all adders registered": WeightTransformPlan((2, SWITCHED), pipeline="adder"),
-    "activations": ActivationTransformPlan(2, UINT8),
-    "partial sums": PartialSumTransformPlan((3, SWITCHED), sums_of((3, SWITCHED))),
+    "weights": WeightTransformPlan((SWITCHED, (3,))),
+    "weights, with 1": WeightTransformPlan(((2, 1), (3, 2, 1))),
+    "weights, all adders registered": WeightTransformPlan(((2,), SWITCHED), pipeline="adder"),
+    "activations": ActivationTransformPlan(((3,), (3,)), UINT8),
+    "activations, with 1": ActivationTransformPlan(((3, 1), (3,)), UINT8),
+    "partial sums": PartialSumTransformPlan(((3,), SWITCHED), sums_of(((3,), SWITCHED))),
+    "partial sums, with 1": PartialSumTransformPlan.of_bits(((2, 1), (3, 1)), 6),
     "partial sums, all adders registered": PartialSumTransformPlan.of_bits((SWITCHED,), 20, None, "adder"),
-    "partial sums of known results": PartialSumTransformPlan.of_bits((SWITCHED, 2), 20, 21),
+    "partial sums, with 1, all registered": PartialSumTransformPlan.of_bits(((3, 2, 1),), 20, None, "adder"),
+    "partial sums of known results": PartialSumTransformPlan.of_bits((SWITCHED, (2,)), 20, 21),
+    "partial sums of known results, with 1": PartialSumTransformPlan.of_bits(((3, 2, 1), (3,)), 8, 9),
 }
 KINDS = {"sign": {"$add", "$sub"}, "exchange": {"$mux"}, "narrower": {"$add", "$sub", "$mux", "$dff"}}
 
@@ -174,7 +188,7 @@ def test_no_cell_can_be_broken_or_be_narrower(name: str, change: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("switch_0_1 <= switch_0_0", "switch_0_1 <= size_two", "a switch is 2 cycles old, not 3"),
+        ("axis_0_size_2_1 <= axis_0_size_2_0", "axis_0_size_2_1 <= switch_word", "a switch is 2 cycles old, not 3"),
         ("? register_4 : register_5", "? register_4 : register_6", "output 2 of kernel"),
         ("{ add_twice_7, register_4[0] }", "{ add_twice_7, register_6[0] }", "output 0 of kernel"),
         ("{ add_twice_7, register_4[0] }", "{ add_twice_7, 1'h1 }", "nothing drives bit 1"),

@@ -24,6 +24,10 @@ REQUESTS = {
     "engine_external": f"crosspoint-engine {IMAGE} padding=1 ports=stream steering=external fold=3x3x1x1",
     "engine_loadable": f"crosspoint-engine {IMAGE} weights=loadable fold=3x3x1x1",
     "engine_loadable_stream": f"crosspoint-engine {IMAGE} weights=loadable fold=1x3x2x1 ports=stream weight_bits=5",
+    "winograd_1d": "winograd-engine channels=2 filters=4 size=12 kernel=4 padding=2:1 stored=raw multipliers=8",
+    "winograd_2d": f"winograd-engine {IMAGE} padding=1 signed_input=yes weight_bits=5",
+    "winograd_3d": "winograd-engine channels=1 filters=2 size=4x4x5 kernel=3x3x2 signed_output=yes activation=none",
+    "winograd_depthwise": "winograd-engine channels=4 filters=4 groups=4 size=6x6 kernel=3 stride=2 fold=1x1x2x2",
     "output_controller": "output-controller columns=3 integrators=4 sum_bits=9",
     "mode_computed": "mode-source kind=computed rows=5 kernel=3 padding=1",
     "mode_stored": "mode-source kind=stored rows=5 kernel=3 padding=1:0 integrators=4",
@@ -35,6 +39,15 @@ REQUESTS = {
     "pulse_receiver": "pulse-receiver activation_bits=4 signed=yes lanes=3 depth=2",
     "multiplier": "multiplier a_bits=7 b_bits=5",
     "requantise": "requantise filters=6 lanes=3 total_bits=14 activation=leaky:2 signed_output=yes output_bits=6",
+    "weight_transform": "weight-transform kernel=3/2x3",
+    "weight_transform_3d": "weight-transform kernel=3/2/1 dimensions=3 weight_bits=4 symmetric=yes pipeline=adder",
+    "activation_transform": "activation-transform kernel=2/1x3",
+    "activation_transform_gates": "activation-transform kernel=3 activation_bits=4 signed=yes pipeline=none",
+    "partial_sum_transform": "partial-sum-transform kernel=3/2/1x3 sum_bits=12 output_bits=13",
+    "winograd_array": "winograd-array activation_bits=4 weight_bits=4 channels=3",
+    "winograd_array_1d": "winograd-array dimensions=1 activation_bits=2 signed=yes weight_bits=2 channels=2",
+    "winograd_array_fixed": "winograd-array dimensions=3 activation_bits=3 weight_bits=3 channels=1 output_bits=7",
+    "partial_sum_transform_3d": "partial-sum-transform kernel=3x2x1 sum_bits=9 pipeline=adder",
 }
 
 

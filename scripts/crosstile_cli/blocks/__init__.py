@@ -7,13 +7,16 @@ from .block import Block
 from .crosspoint import CROSSPOINT_ENGINE
 from .links import PULSE_RECEIVER, PULSE_SENDER
 from .steering import MODE_SOURCE, OUTPUT_CONTROLLER
+from .transforms import TRANSFORMS
 from .windows import LINE_BUFFER, POOL
+from .winograd import WINOGRAD_ENGINE
+from .winograd_array import WINOGRAD_ARRAY
 
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
-        CROSSPOINT_ENGINE, OUTPUT_CONTROLLER, MODE_SOURCE, LINE_BUFFER, POOL, PULSE_SENDER, PULSE_RECEIVER,
-        MULTIPLIER, REQUANTISE,
+        CROSSPOINT_ENGINE, WINOGRAD_ENGINE, OUTPUT_CONTROLLER, MODE_SOURCE, LINE_BUFFER, POOL, PULSE_SENDER,
+        PULSE_RECEIVER, MULTIPLIER, REQUANTISE, *TRANSFORMS, WINOGRAD_ARRAY,
     )
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from crosstile.network_plan import least_depth
 from crosstile.stages import BlockPlan
-from crosstile.timing import FRAMES_TO_SETTLE, QUEUE_CYCLES, Input, Node, Queue, predict
+from crosstile.timing import FRAMES_TO_SETTLE, Input, Node, Queue, predict, queue_cycles
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import Axes
 from crosstile_golden.numbers import NumberFormat
@@ -47,7 +47,7 @@ class Built:
     top       the component; its members are the ports
     meanings  per port, as the Verilog names it: what it is for, its layout and its timing
     timing    sentences on latency and throughput
-    figures   predicted, exactly: cycles, bits of memory, multipliers
+    figures   predicted, exactly: cycles, bits of memory, multipliers, and what follows from them
     chosen    values of parameters that were left to the block
     resets    the block has registers that reset
     """
@@ -55,7 +55,7 @@ class Built:
     top: wiring.Component
     meanings: Mapping[str, str]
     timing: Sequence[str]
-    figures: Mapping[str, int]
+    figures: Mapping[str, int | float]
     chosen: Mapping[str, Any] = field(default_factory=dict)
     resets: bool = True
 
@@ -125,7 +125,7 @@ def cycles_per_frame(plan: BlockPlan, depth: int) -> int:
     """Return the cycles between frames while input and output never wait, the queue having `depth` places."""
     if depth >= least_depth(plan):
         return plan.cycles_per_frame
-    node = Node(plan.operations, plan.pipeline_cycles, [Queue(depth)], [Input(None)])
+    node = Node(plan.operations, plan.pipeline_cycles, [Queue(depth, queue_cycles(depth))], [Input(None)])
     return predict([node], FRAMES_TO_SETTLE).interval
 
 
@@ -168,8 +168,8 @@ def stream_timing(plan: BlockPlan, depth: int) -> list[str]:
         f"A frame is {plan.operations.beats_in} beats in and {plan.operations.beats_out} beats out; frames may follow "
         "each other at once.",
         f"{rate}.",
-        f"Latency: a result is offered {plan.pipeline_cycles + QUEUE_CYCLES} cycles after the operation that completes "
-        "it. An operation is a cycle: that in which the last beat is taken which the result needs, or a later one, "
+        f"Latency: a result is offered {plan.pipeline_cycles + queue_cycles(depth)} cycles after the operation that "
+        "completes it. An operation is a cycle: that in which the last beat is taken which the result needs, or a later one, "
         "where a fold or padding needs more.",
         "Any waiting on either side loses and repeats nothing.",
     ]
@@ -179,7 +179,7 @@ def stream_figures(plan: BlockPlan, depth: int) -> dict[str, int]:
     """Return the figures of a stage between two streams; `memory_bits` are added by whoever knows them."""
     return {
         "cycles_per_frame": cycles_per_frame(plan, depth), "pipeline_cycles": plan.pipeline_cycles,
-        "latency_cycles": plan.pipeline_cycles + QUEUE_CYCLES,
+        "latency_cycles": plan.pipeline_cycles + queue_cycles(depth),
         "beats_in_per_frame": plan.operations.beats_in, "beats_out_per_frame": plan.operations.beats_out,
         "queue_bits": depth * plan.lanes_out * plan.output_format.bits,
     }  # fmt: skip

@@ -2,9 +2,10 @@
 
 from crosstile.pulse import PulseReceiver, PulseSender
 from crosstile.pulse_plan import PulsePlan
+from crosstile.timing import queue_cycles
 from crosstile_golden.numbers import NumberFormat
 
-from .block import DEPTH, QUEUE_CYCLES, Block, Built, depth_of, stream_meanings
+from .block import DEPTH, Block, Built, depth_of, stream_meanings
 from .parameters import YES_NO, Parameter, whole
 
 FORMAT = (
@@ -57,7 +58,7 @@ def _pulse_sender(activation_bits: int, signed: bool, lanes: int) -> Built:
 def _pulse_receiver(activation_bits: int, signed: bool, lanes: int, depth: int | None) -> Built:
     plan = PulsePlan(NumberFormat(activation_bits, signed), lanes, 1)
     places = depth_of(plan, depth)
-    latency = plan.slot_cycles + QUEUE_CYCLES
+    latency = plan.slot_cycles + queue_cycles(places)
     meanings = stream_meanings("output", plan.number_format, lanes, _beat(lanes), sends=True)
     return Built(
         PulseReceiver(plan, places), meanings | _wires(plan, sends=False),

@@ -39,6 +39,11 @@ def weights_kind() -> Kind:
     return Kind("file or word", f"{RANDOM}, {LOADABLE} or a file .npz with weight, bias and shift", _source)
 
 
+def fixed_weights_kind() -> Kind:
+    """Return the kind of the weights' source where they cannot be loaded."""
+    return Kind("file or word", f"{RANDOM} or a file .npz with weight, bias and shift", _fixed_source)
+
+
 def constants_kind() -> Kind:
     """Return the kind of the source of bias and shift."""
     return Kind("file or word", f"{RANDOM} or a file .npz with bias and shift", _fixed_source)

@@ -3,7 +3,7 @@
 from math import prod
 
 from crosstile.line_buffer import LineBuffer
-from crosstile.line_buffer_plan import LineBufferPlan
+from crosstile.line_buffer_plan import LineBufferPlan, strided_starts
 from crosstile.pool import Pool
 from crosstile.pool_plan import PoolPlan
 from crosstile_golden.errors import CrosstileError
@@ -36,8 +36,8 @@ def _line_buffer(
             f"padding {show(padding)}"
         )
     plan = LineBufferPlan(
-        "line-buffer", NumberFormat(activation_bits, signed), rows, prod(size[1:]), kernel, stride, dilation, begin,
-        outputs, channels, lanes, lanes if run is None else run,
+        "line-buffer", NumberFormat(activation_bits, signed), rows, prod(size[1:]), kernel, dilation,
+        strided_starts(outputs, stride, begin), channels, lanes, lanes if run is None else run,
     )
     places = depth_of(plan, depth)
     order = f"(channel / {plan.run}, kernel row, channel mod {plan.run})"

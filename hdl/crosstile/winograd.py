@@ -1,0 +1,96 @@
+"""The Winograd engine: tiles of activations in, partial sums of outputs out."""
+
+from amaranth.hdl import Cat, Module, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .streams import CreditQueue, beat_layout, delay
+from .tile_store import TileStore
+from .winograd_plan import OPERAND_CYCLES, WinogradPlan
+from .winograd_products import WinogradProducts
+from .winograd_sequencer import WinogradSequencer
+from .winograd_transform import PartialSumTransform
+
+
+class WinogradEngine(wiring.Component):
+    """Multiplies tiles between Winograd's transforms, for kernels of 3, 2 and 1 along each axis.
+
+        input ─▶ Bᵀ ─▶ tile store ─▶ multipliers ─▶ Σ channels ─▶ Aᵀ ─▶ queue ─▶ output
+                            ▲             ▲                         ▲
+        sequencer ──────────┴── weights ──┴──────── sizes ──────────┘
+
+    One array serves every part of the kernel, whatever its sizes (the Winograd method compatible with
+    multi-dimensional networks): only the transforms are switched, tile by tile.
+
+    Parameters: `plan`, the layer and its fold; `depth`, places of the output queue, 1 or more.
+    Members: `input`, beats of (channel, place in the tile); `output`, beats of (link of each axis, filter), where
+    `WinogradNumbers.partial_sum_transform` says which links are valid for a size.
+    Timing: see `WinogradPlan.operations`; partial sums enter the queue `WinogradPlan.pipeline_cycles` after the
+    operation that ends their pass.
+    """
+
+    input: stream.Interface
+    output: stream.Interface
+
+    def __init__(self, plan: WinogradPlan, depth: int):
+        self.plan = plan
+        self.depth = depth
+        self.output_layout = data.ArrayLayout(signed(plan.numbers.tile_bits), plan.lanes_out)
+        super().__init__({
+            "input": In(stream.Signature(beat_layout(plan.input_format, plan.lanes_in))),
+            "output": Out(stream.Signature(self.output_layout)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the blocks, joined by delays that match their pipelines."""
+        m = Module()
+        plan = self.plan
+        m.submodules.sequencer = sequencer = WinogradSequencer(plan)
+        m.submodules.store = store = TileStore(plan)
+        m.submodules.products = products = WinogradProducts(plan)
+        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        wiring.connect(m, queue.output, wiring.flipped(self.output))
+        late, lead = plan.weight_cycles, plan.weight_cycles + OPERAND_CYCLES + plan.tree_levels
+        m.d.comb += [
+            sequencer.input_valid.eq(self.input.valid),
+            self.input.ready.eq(sequencer.take),
+            sequencer.credit.eq(queue.credit),
+            queue.reserve.eq(sequencer.reserve),
+            store.take.eq(self.input.valid & self.input.ready),
+            store.beat.eq(self.input.p),
+            store.switch.eq(sequencer.arrival_switch),
+            store.word.eq(delay(m, sequencer.word, late, "word")),
+            store.parity.eq(delay(m, sequencer.parity, late, "parity")),
+            products.address.eq(sequencer.base + sequencer.weight),
+            products.switch.eq(sequencer.switch),
+            products.operands.eq(store.operands),
+            products.issue.eq(delay(m, sequencer.issue, lead, "issue", resets=True)),
+            products.last.eq(delay(m, sequencer.last, lead, "last")),
+            queue.beat.as_value().eq(self._results(m, products.sums, delay(m, sequencer.switch, lead, "switch"))),
+            queue.push.eq(delay(m, sequencer.reserve, plan.pipeline_cycles, "push", resets=True)),
+        ]
+        return m
+
+    def _results(self, m: Module, sums: Value, switch: Value) -> Value:
+        """Return the beat: every lane's tile, transformed, without the bits that are always 0."""
+        plan = self.plan
+        transform, size = plan.numbers.partial_sum_transform, sum(plan.numbers.sum_bits)
+        lanes = []
+        for lane in range(plan.fold.filter_lanes):
+            m.submodules[f"transform_{lane}"] = block = PartialSumTransform(transform)
+            offset = lane * size
+            for position, bits in enumerate(plan.numbers.sum_bits):  # an input that is never negative has no sign
+                m.d.comb += block.inputs[position].eq(sums[offset : offset + bits])
+                offset += bits
+            if "switch_word" in block.signature.members:
+                m.d.comb += block.switch_word.eq(switch)
+            links = plan.lanes_out // plan.fold.filter_lanes
+            lanes.append([Value.cast(block.outputs[link]) for link in range(links)])
+        kept = [[_whole(value, plan.numbers.scale_bits, plan.numbers.tile_bits) for value in links] for links in lanes]
+        return Cat(*(kept[lane][link] for link in range(len(kept[0])) for lane in range(len(kept))))
+
+
+def _whole(value: Value, scale_bits: int, bits: int) -> Value:
+    """Return value / 2^scale_bits, sign-extended to `bits`."""
+    divided = value[scale_bits:].as_signed()
+    return Cat(divided, divided[-1].replicate(max(0, bits - len(divided))))[:bits]

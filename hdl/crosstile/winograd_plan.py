@@ -1,0 +1,215 @@
+"""Everything about a Winograd engine that is known before a gate exists: programs, widths, cycles, memory."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from crosstile_golden.errors import CrosstileError
+from crosstile_golden.geometry import Axes
+from crosstile_golden.network import ConvolutionLayer
+from crosstile_golden.numbers import NumberFormat
+from crosstile_golden.winograd import TILE
+
+from .timing import Operations
+from .winograd_fold import TileFold, check_winograd, legal_tile_folds
+from .winograd_numbers import WEIGHT_STORES, WinogradNumbers
+from .winograd_program import AxisProgram, axis_programs
+
+OPERAND_CYCLES = 4  # issue -> tile store -> operand -> multiplier's input -> product
+SUM_CYCLES = 1      # the last products of a pass -> partial sums
+ARRIVE_CYCLES = 1   # a beat -> the activation transform's input
+LEAST_SLOT = 2      # operations in which the next tile's step is fetched
+
+
+@dataclass(frozen=True)
+class WinogradPlan:
+    """The tiles of a layer, folded onto one array of multipliers: 4^D of them per product of tiles.
+
+        sums = Aᵀ [ Σ_channel (G w) ⊙ (Bᵀ x) ]      tile by tile, part by part of the kernel, filter by filter
+
+    Tiles of `fold.lanes` channels arrive in the order of `programs` (outermost axis first), then channels. Each is
+    transformed once and kept while all filters see it; the next tile arrives meanwhile. Channels add up between the
+    transforms. What leaves are partial sums of outputs, exact: the 2^D that divides them is gone
+    (the Winograd method compatible with multi-dimensional networks, claims 1 to 6).
+
+    weights   kept "transformed", or "raw" and transformed on their way to the multipliers
+    Cycles are those of the engine alone, never kept waiting. Raises `CrosstileError` for a fold or a layer that is
+    not legal.
+    """
+
+    layer: ConvolutionLayer
+    fold: TileFold
+    weights: str = "transformed"
+
+    loadable = False
+
+    def __post_init__(self) -> None:
+        check_winograd(self.layer.geometry, self.layer.name)
+        if self.weights not in WEIGHT_STORES:
+            raise CrosstileError(
+                f"layer {self.layer.name}: weights must be one of {', '.join(WEIGHT_STORES)}, not {self.weights!r}"
+            )
+        if self.fold not in legal_tile_folds(self.layer.geometry):
+            geometry, groups = self.layer.geometry, self.layer.geometry.groups
+            raise CrosstileError(
+                f"layer {self.layer.name}: fold {self.fold} is not legal; channels must divide "
+                f"{geometry.in_channels // groups}, filters {geometry.out_channels // groups}, groups {groups} with "
+                "all channels and filters of a group, lanes the channels · groups"
+            )
+
+    # Tiles
+
+    @cached_property
+    def programs(self) -> tuple[AxisProgram, ...]:
+        """The tiles along each axis, outermost first."""
+        return axis_programs(self.layer.geometry)
+
+    @cached_property
+    def numbers(self) -> WinogradNumbers:
+        """Weights, transforms and widths."""
+        return WinogradNumbers(self.layer, self.fold, self.programs, self.weights)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a frame, all parts of the kernel together."""
+        return prod(len(program.steps) for program in self.programs)
+
+    # What enters and leaves
+
+    @property
+    def lanes_in(self) -> int:
+        """Activations per beat taken: (channel, place in the tile)."""
+        return self.fold.lanes * self.numbers.positions
+
+    @property
+    def lanes_out(self) -> int:
+        """Partial sums per beat sent: (link of each axis, filter)."""
+        return prod(self.links) * self.fold.filter_lanes
+
+    @property
+    def links(self) -> Axes:
+        """Links of a tile along each axis: the outputs of the smallest kernel."""
+        return tuple(TILE - min(sizes) + 1 for sizes in self.numbers.kernel)
+
+    @property
+    def input_format(self) -> NumberFormat:
+        """Format of the activations taken."""
+        return self.layer.input_format
+
+    @property
+    def output_format(self) -> NumberFormat:
+        """Format of the partial sums sent."""
+        return NumberFormat(self.numbers.tile_bits, signed=True)
+
+    # How the layer is cut
+
+    @property
+    def channel_groups(self) -> int:
+        """Cycles of a pass: the channels of a group, `fold.channels` at a time."""
+        return self.numbers.channel_groups
+
+    @property
+    def group_turns(self) -> int:
+        """Turns over the groups of the layer."""
+        return self.layer.geometry.groups // self.fold.groups
+
+    @property
+    def filter_passes(self) -> int:
+        """Passes of one turn, for all filters of its groups."""
+        geometry = self.layer.geometry
+        return geometry.out_channels // geometry.groups // self.fold.filters
+
+    @property
+    def filter_groups(self) -> int:
+        """Passes of a tile, and beats that send it."""
+        return self.numbers.filter_groups
+
+    @property
+    def words(self) -> int:
+        """Words of the tile store that hold a tile's channels."""
+        return self.group_turns * self.channel_groups
+
+    @property
+    def beats_per_tile(self) -> int:
+        """Beats that bring a tile."""
+        return self.layer.geometry.in_channels // self.fold.lanes
+
+    # Time
+
+    @property
+    def weight_cycles(self) -> int:
+        """Cycles by which weights come later because they are transformed on their way."""
+        return self.numbers.weight_transform.latency if self.weights == "raw" else 0
+
+    @property
+    def write_cycles(self) -> int:
+        """Cycles from a beat's arrival to its transformed tile being written."""
+        return max(ARRIVE_CYCLES + self.numbers.activation_transform.latency, self.weight_cycles)
+
+    @property
+    def settle_cycles(self) -> int:
+        """Idle operations between a tile's last beat and its first pass, for it to be written."""
+        return self.write_cycles - self.weight_cycles
+
+    @property
+    def pass_operations(self) -> int:
+        """Operations that multiply a tile: all passes."""
+        return self.filter_groups * self.channel_groups
+
+    @property
+    def slot_cycles(self) -> int:
+        """Operations per tile: its passes, during whose last the next tile arrives; 2 at least."""
+        return max(self.pass_operations, self.beats_per_tile + self.settle_cycles, LEAST_SLOT)
+
+    @property
+    def arrival(self) -> int:
+        """The operation of a slot with which the next tile's first beat is taken: as late as possible."""
+        return self.slot_cycles - self.settle_cycles - self.beats_per_tile
+
+    @cached_property
+    def operations(self) -> Operations:
+        """One frame: the first tile arrives, then all are multiplied, each while the next arrives."""
+        arrives = np.zeros(self.slot_cycles, np.bool_)
+        arrives[self.arrival : self.arrival + self.beats_per_tile] = True
+        sends = np.zeros(self.slot_cycles, np.bool_)
+        sends[self.channel_groups - 1 : self.pass_operations : self.channel_groups] = True
+        first, tiles = arrives[self.arrival :], self.tiles
+        takes = np.concatenate([first, np.tile(arrives, tiles - 1), np.zeros_like(arrives)])
+        return Operations(takes, np.concatenate([np.zeros_like(first), np.tile(sends, tiles)]))
+
+    @property
+    def cycles_per_frame(self) -> int:
+        """Cycles from a frame's first operation to the next frame's, when never kept waiting."""
+        return self.slot_cycles * (self.tiles + 1) - self.arrival
+
+    @property
+    def tree_levels(self) -> int:
+        """Registers in the adder tree over the channels of a cycle."""
+        return (self.fold.channels - 1).bit_length()
+
+    @property
+    def pipeline_cycles(self) -> int:
+        """Cycles from the operation that ends a pass to its partial sums entering the queue."""
+        cycles = self.weight_cycles + OPERAND_CYCLES + self.tree_levels + SUM_CYCLES
+        return cycles + self.numbers.partial_sum_transform.latency
+
+    # Cost
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers in the array."""
+        return self.numbers.positions * self.fold.products
+
+    @property
+    def weight_memory_bits(self) -> int:
+        """Bits of weights as they are kept."""
+        if self.weights == "raw":
+            return self.numbers.raw_words.size * self.layer.weight_bits
+        return len(self.numbers.weight_words) * self.fold.products * sum(self.numbers.weight_bits)
+
+    @property
+    def store_memory_bits(self) -> int:
+        """Bits of transformed activations kept: two tiles of all channels."""
+        bits = sum(term.bits for term in self.numbers.activation_transform.outputs)
+        return 2 * self.layer.geometry.in_channels * bits
