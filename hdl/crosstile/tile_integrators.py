@@ -13,7 +13,7 @@ from .streams import CreditQueue, beat_layout, delay
 from .tile_integrators_banks import TileBanks, every, name_of
 from .tile_integrators_plan import DRAIN_CYCLES, TileIntegratorPlan
 from .tile_integrators_reader import TileReader
-from .tile_integrators_steps import TileWriter
+from .tile_integrators_writer import TileWriter
 
 
 class TileIntegrators(wiring.Component):
@@ -61,13 +61,13 @@ class TileIntegrators(wiring.Component):
         m.submodules.reader = reader = TileReader(plan)
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
-        free, complete = self._rows(m, writer, reader)
         credit = queue.credit & self.residual.valid if plan.layer.residual is not None else queue.credit
         m.d.comb += [
             writer.input_valid.eq(self.input.valid),
             self.input.ready.eq(writer.take),
-            writer.free.eq(free),
-            reader.available.eq(complete != 0),
+            writer.freed.eq(reader.row_end),
+            writer.frees.eq(reader.frees),
+            reader.available.eq(self._available(m, writer, reader)),
             reader.credit.eq(credit),
             queue.reserve.eq(reader.go),
             queue.push.eq(delay(m, reader.go, plan.pipeline_cycles, "push", resets=True)),
@@ -89,24 +89,13 @@ class TileIntegrators(wiring.Component):
                 m.d.comb += getattr(banks, name).eq(getattr(reader, name))
         return banks
 
-    def _rows(self, m: Module, writer: TileWriter, reader: TileReader) -> tuple[Value, Value]:
-        """Return how many places of the row store are free, and how many hold complete rows.
-
-        All that may come of them is worked out beforehand: what both sequencers do is known late in the cycle.
-        """
-        ring = self.plan.ring
-        free = Signal(range(ring + 1), init=ring, name="free_rows")
-        complete = Signal(range(ring + 1), name="complete_rows")
+    def _available(self, m: Module, writer: TileWriter, reader: TileReader) -> Value:
+        """Return that a row is complete that the reader has not yet sent."""
+        complete = Signal(range(self.plan.ring + 1), name="complete_rows")
         shown = delay(m, writer.shows, self.plan.writer_pipeline_cycles + 1, "shown_rows", resets=True)
-        fewer = free - writer.reserves
-        m.d.sync += [
-            free.eq(Mux(
-                writer.begins,
-                Mux(reader.row_end, fewer + reader.frees, fewer), Mux(reader.row_end, free + reader.frees, free),
-            )),
-            complete.eq(Mux(reader.row_end, complete + shown - reader.frees, complete + shown)),
-        ]
-        return free, complete
+        # Worked out beforehand either way: that a row ends is known late in the cycle.
+        m.d.sync += complete.eq(Mux(reader.row_end, complete + shown - reader.frees, complete + shown))
+        return complete != 0
 
     def _totals(self, m: Module, reader: TileReader, banks: TileBanks) -> list[Value]:
         """Return the whole sums of the output in turn, of each row at once: all other banks' words are cleared."""

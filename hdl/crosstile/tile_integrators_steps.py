@@ -1,16 +1,14 @@
-"""The stored steps of tiles along one axis, and the writer that walks them."""
+"""The stored steps of tiles along one axis: the mode words of the integrators."""
 
 from collections.abc import Sequence
-from math import prod
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .streams import delay
 from .tile_integrators_plan import TileIntegratorPlan
-from .tile_integrators_reader import count_up
 
 FETCH_CYCLES = 3  # of a step: pointer -> memory -> its register
 
@@ -27,7 +25,7 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     run        index of the outputs' run; `rounds`: round of its output
     And of the outermost axis:
     open, sent   round in the integrators, and in the row store, frames beginning at 0; `ends`: it goes to the row store
-    reserves, shows   rows, see `RowQueue`
+    reserves, shows   rows, see `RowQueue`; `then`: what the next step reserves
     """
     banks = plan.axes[axis]
 
@@ -41,7 +39,7 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     if axis == 0:
         fields |= {
             "open": each(plan.rows.open_rounds), "sent": each(plan.rows.store_rounds), "ends": each(2),
-            "reserves": range(plan.ring + 1), "shows": range(plan.ring + 1),
+            **dict.fromkeys(("reserves", "shows", "then"), range(plan.ring + 1)),
         }
     return data.StructLayout(fields)
 
@@ -61,6 +59,7 @@ def step_words(plan: TileIntegratorPlan, axis: int) -> list[dict[str, list[int]]
                 "open": [turn % rows.open_rounds for turn in rounds],
                 "sent": [turn % rows.store_rounds for turn in rounds], "ends": rows.ends(index),
                 "reserves": [rows.reserves[index]], "shows": [rows.shows[index]],
+                "then": [rows.reserves[(index + 1) % len(rows.reserves)]],
             }
         words.append(word)
     return words
@@ -130,110 +129,3 @@ class StoredSteps(wiring.Component):
             m.d.sync += pointer.eq(Mux(pointer == len(words) - 1, 0, pointer + 1))
         m.d.comb += [read.addr.eq(pointer), read.en.eq(step if short else 1)]
         return read.data if short else delay(m, read.data, 1, "following")
-
-
-class TileWriter(wiring.Component):
-    """The writer's sequencer: an operation per beat, in the order of the tiles, gaps between them where needed.
-
-    Members: `input_valid` and `take`, the handshake of the beats; `free`, places of the queue of rows; `issue`, an
-    operation; `begins`, it reserves `reserves` of them, and `shows`, those that it completes; in its cycle `group`, the
-    filter group, and `steps`, `step_layout` of each axis, where `sent` is the place itself: frames lie one behind the
-    other in the row store; `frame_end`, it is the frame's last.
-    Timing: an operation per cycle unless it waits for its beat, for places, or in a gap.
-    """
-
-    input_valid: Signal
-    take: Signal
-    issue: Signal
-    free: Signal
-    begins: Signal
-    reserves: Signal
-    shows: Signal
-    group: Signal
-    frame_end: Signal
-
-    def __init__(self, plan: TileIntegratorPlan):
-        self.plan = plan
-        self.layouts = [step_layout(plan, axis) for axis in range(len(plan.axes))]
-        rows = range(plan.ring + 1)
-        super().__init__({
-            "input_valid": In(1), "take": Out(1), "issue": Out(1), "free": In(rows),
-            "begins": Out(1), "reserves": Out(rows), "shows": Out(rows), "frame_end": Out(1),
-            "group": Out(range(plan.filter_groups)),
-            **{f"step_{axis}": Out(layout) for axis, layout in enumerate(self.layouts)},
-        })
-
-    @property
-    def steps(self) -> list[data.View]:
-        """The present step of each axis."""
-        return [getattr(self, f"step_{axis}") for axis in range(len(self.layouts))]
-
-    def elaborate(self, _platform: object) -> Module:
-        """Return the filter group's counter and each axis' steps."""
-        m = Module()
-        plan, go, begin = self.plan, self.issue, Signal(init=1)
-        group_end = count_up(m, self.group, plan.filter_groups, go)
-        with m.If(go):
-            m.d.sync += begin.eq(0)
-        ready, end = self._axes(m, go, group_end)
-        outer = self.steps[0]
-        row_end = Signal()
-        m.d.comb += [
-            self.take.eq(ready & ~self._gap(m, go & group_end) & (~begin | (self.free >= outer.reserves))),
-            go.eq(self.take & self.input_valid),
-            row_end.eq(go & end),
-            self.begins.eq(go & begin),
-            self.reserves.eq(outer.reserves),
-            self.shows.eq(Mux(row_end, outer.shows, 0)),
-            self.frame_end.eq(row_end & outer.last),
-        ]
-        with m.If(row_end):
-            m.d.sync += begin.eq(1)
-        return m
-
-    def _axes(self, m: Module, go: Value, group_end: Value) -> tuple[Value, Value]:
-        """Step the axes, innermost first; return that all are there, and that the outermost's step ends."""
-        ready: Value = Const(1, 1)
-        end = group_end
-        for axis in reversed(range(len(self.layouts))):
-            cycles = prod(len(program.steps) for program in self.plan.programs[axis + 1 :]) * self.plan.filter_groups
-            stored = StoredSteps(self.layouts[axis], step_words(self.plan, axis), cycles)
-            m.submodules[f"axis_{axis}"] = stored
-            m.d.comb += [stored.advance.eq(go & end), self.steps[axis].eq(stored.word)]
-            if axis == 0:
-                self._frames_follow(m, stored.word.sent)
-            ready = ready & stored.ready
-            end = end & stored.word.last if axis else end
-        return ready, end
-
-    def _frames_follow(self, m: Module, sent: data.View) -> None:
-        """Begin each frame in the row store where the one before it ended."""
-        rows = self.plan.rows
-        if rows.rounds % rows.store_rounds == 0:
-            return
-        first = Signal(range(rows.store_rounds), name="first_round")
-        with m.If(self.frame_end):
-            m.d.sync += first.eq(_modulo(first + rows.rounds % rows.store_rounds, rows.store_rounds))
-        for bank in range(self.plan.axes[0].banks):
-            m.d.comb += self.steps[0].sent[bank].eq(_modulo(sent[bank] + first, rows.store_rounds))
-
-    def _gap(self, m: Module, step: Value) -> Value:
-        """Return a flag that holds operations back after a tile whose sums the next ones read."""
-        gaps = self.plan.gaps
-        if not max(gaps):
-            return Const(0, 1)
-        layout = data.StructLayout({"gap": range(max(gaps) + 1)})
-        words = [{"gap": [gap]} for gap in gaps]
-        m.submodules.gaps = stored = StoredSteps(layout, words, self.plan.filter_groups)
-        remaining = Signal(range(max(gaps) + 1), name="remaining")
-        m.d.comb += stored.advance.eq(step)
-        with m.If(step):
-            m.d.sync += remaining.eq(stored.word.gap)
-        with m.Elif(remaining != 0):
-            m.d.sync += remaining.eq(remaining - 1)
-        return remaining != 0
-
-
-def _modulo(value: Value, size: int) -> Value:
-    """Return a value below 2·size modulo size."""
-    return Mux(value >= size, value - size, value)[: (size - 1).bit_length()]

@@ -4,10 +4,12 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan, convolution_plans
+from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan, EnginePlan, convolution_plans
 from crosstile.mapper import DEPTH_LIMIT, SLACK, Options, candidates, map_network, most_multipliers
 from crosstile.network_plan import NetworkPlan, least_depth
 from crosstile.stages import Source
+from crosstile.winograd_fold import runs_winograd
+from crosstile.winograd_layer_plan import WinogradLayerPlan, winograd_plans
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import ConvolutionLayer, Layer
 
@@ -34,13 +36,21 @@ NETWORKS: dict[str, list[Layer]] = {
 }
 
 
-def every_plan(layers: list[Layer], architectures: tuple[str, ...] = ARCHITECTURES) -> list[list[ConvolutionPlan]]:
-    """Return per convolution its plans of all architectures and folds."""
+def every_plan(layers: list[Layer], architectures: tuple[str, ...] = ARCHITECTURES) -> list[list[EnginePlan]]:
+    """Return per convolution its plans: of all engines, or of crosspoint engines of these architectures."""
     convolutions = [layer for layer in layers if isinstance(layer, ConvolutionLayer)]
-    return [convolution_plans(layer, architectures) for layer in convolutions]
+    both = architectures == ARCHITECTURES
+    return [
+        [*convolution_plans(layer, architectures), *(tiled(layer) if both else [])] for layer in convolutions
+    ]
 
 
-def pace(plans: tuple[ConvolutionPlan, ...]) -> int:
+def tiled(layer: ConvolutionLayer) -> list[WinogradLayerPlan]:
+    """Return every plan of a Winograd engine."""
+    return winograd_plans(layer) if runs_winograd(layer.geometry, layer.name) else []
+
+
+def pace(plans: tuple[EnginePlan, ...]) -> int:
     return max(plan.cycles_per_frame for plan in plans)
 
 
@@ -52,13 +62,13 @@ def best_paces(layers: list[Layer], architectures: tuple[str, ...] = ARCHITECTUR
     ]
 
 
-def reduced(options: list[list[ConvolutionPlan]]) -> list[list[ConvolutionPlan]]:
+def reduced(options: list[list[EnginePlan]]) -> list[list[EnginePlan]]:
     """Leave out plans with the multipliers and the cycles of another: they change neither figure."""
     return [list({(plan.multipliers, plan.cycles_per_frame): plan for plan in plans}.values()) for plans in options]
 
 
-def convolutions_of(plan: NetworkPlan) -> tuple[ConvolutionPlan, ...]:
-    return tuple(layer for layer in plan.layers if isinstance(layer, ConvolutionPlan))
+def convolutions_of(plan: NetworkPlan) -> tuple[EnginePlan, ...]:
+    return tuple(layer for layer in plan.layers if isinstance(layer, EnginePlan))
 
 
 ALLOWED = {"both": ARCHITECTURES, "steered": ("steered",), "buffered": ("buffered",)}
@@ -85,6 +95,7 @@ def test_only_the_architectures_allowed_are_taken(name: str) -> None:
     for allowed in ARCHITECTURES:
         plan = map_network(network(NETWORKS[name]), None, options=Options(architectures=(allowed,)))
         for chosen in convolutions_of(plan):
+            assert isinstance(chosen, ConvolutionPlan)
             unlike = {other.architecture for other in convolution_plans(chosen.layer)} == set(ARCHITECTURES)
             assert chosen.architecture == (allowed if unlike else "steered")
 

@@ -11,7 +11,7 @@ import pytest
 from crosstile.tile_integrators_axis import AxisBanks, Places
 from crosstile.tile_integrators_plan import TileIntegratorPlan
 from crosstile.tile_integrators_rows import RowQueue
-from crosstile.tile_integrators_steps import TileWriter
+from crosstile.tile_integrators_writer import TileWriter
 from crosstile.timing import predict
 from crosstile.winograd_program import axis_programs
 from crosstile_golden.convolution import convolution as golden_convolution

@@ -12,6 +12,7 @@ from crosstile_cli.devices import DEVICE_MULTIPLIERS
 MULTIPLIERS = "--multipliers must be from 2 to 56 for the 2 convolution layers of tiny, not {}"
 DEVICES = ", ".join(DEVICE_MULTIPLIERS)
 PACE = "--frames-per-second and --clock must be above 0, not {}"
+CROSSPOINT_ONLY = "{} is an option of crosspoint engines; leave it out, or give --engine auto"
 OPTIONS: dict[str, str] = {
     "--weight-bits 1": "--weight-bits must be from 2 to 16, not 1",
     "--weight-bits 17": "--weight-bits must be from 2 to 16, not 17",
@@ -22,7 +23,10 @@ OPTIONS: dict[str, str] = {
     "--multipliers 0": MULTIPLIERS.format(0),
     "--multipliers -3": MULTIPLIERS.format(-3),
     "--scheme alpha": "--scheme must be shift, not 'alpha'",
-    "--engine winograd": "--engine must be auto or crosspoint, not 'winograd'",
+    "--engine systolic": "--engine must be auto or crosspoint or winograd, not 'systolic'",
+    "--engine winograd --steering computed": CROSSPOINT_ONLY.format("--steering"),
+    "--engine winograd --weights loadable": CROSSPOINT_ONLY.format("--weights"),
+    "--winograd-weights packed": "--winograd-weights must be transformed or raw, not 'packed'",
     "--device moon": f"--device must be one of {DEVICES}, not 'moon'",
     "--device ice40-up5k --multipliers 20": (
         "--device ice40-up5k has 8 multipliers, the mapping uses 20; give fewer --multipliers"

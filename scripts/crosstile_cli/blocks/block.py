@@ -169,8 +169,8 @@ def stream_timing(plan: BlockPlan, depth: int) -> list[str]:
         "each other at once.",
         f"{rate}.",
         f"Latency: a result is offered {plan.pipeline_cycles + queue_cycles(depth)} cycles after the operation that "
-        "completes it. An operation is a cycle: that in which the last beat is taken which the result needs, or a later one, "
-        "where a fold or padding needs more.",
+        "completes it. An operation is a cycle: that in which the last beat is taken which the result needs, or a "
+        "later one, where a fold or padding needs more.",
         "Any waiting on either side loses and repeats nothing.",
     ]
 
