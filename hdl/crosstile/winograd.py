@@ -1,6 +1,6 @@
 """The Winograd engine: tiles of activations in, partial sums of outputs out."""
 
-from amaranth.hdl import Cat, Module, Value, signed
+from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -92,5 +92,6 @@ class WinogradEngine(wiring.Component):
 
 def _whole(value: Value, scale_bits: int, bits: int) -> Value:
     """Return value / 2^scale_bits, sign-extended to `bits`."""
-    divided = value[scale_bits:].as_signed()
-    return Cat(divided, divided[-1].replicate(max(0, bits - len(divided))))[:bits]
+    divided = value[scale_bits:]
+    top = divided[-1] if value.shape().signed else Const(0, 1)
+    return Cat(divided, top.replicate(max(0, bits - len(divided))))[:bits]

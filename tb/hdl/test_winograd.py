@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from crosstile.winograd_fold import TileFold, legal_tile_folds
 from crosstile.winograd_plan import WinogradPlan
@@ -60,6 +61,15 @@ def test_operands_of_every_width_are_exact(bits: int) -> None:
         layer = convolution(4, 2, (6, 6), (3, 3), weight_bits=bits, reads=reads, seed=bits)
         prove_tiles(WinogradPlan(layer, TileFold(2, 1), "transformed"))
         prove_tiles(WinogradPlan(layer, TileFold(2, 1), "raw"))
+
+
+@pytest.mark.parametrize("weights", ["transformed", "raw"])
+def test_positions_that_are_never_negative_are_as_exact(weights: str) -> None:
+    layer = convolution(1, 2, (4, 5), (2,) * 2, seed=1)
+    layer.weight[...] = np.array([[[[-21, 94], [118, -55]]], [[[42, 71], [36, 106]]]])
+    prove_tiles(WinogradPlan(layer, TileFold(1, 1), weights))
+    layer.weight[...] = abs(layer.weight)
+    prove_tiles(WinogradPlan(layer, TileFold(1, 2), weights))
 
 
 @pytest.mark.parametrize(
