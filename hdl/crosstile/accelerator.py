@@ -18,8 +18,10 @@ from .pool import Pool
 from .pool_plan import PoolPlan
 from .pulse import PulseLink
 from .pulse_plan import PulsePlan
+from .reuse_stage import ReuseStage
+from .reuse_stage_plan import ReuseStagePlan
 from .stages import INPUT, BlockPlan, Source, StreamPlan
-from .streams import Fork, Join, Split, beat_layout
+from .streams import Fork, Join, Split, beat_layout, delay
 from .tile_integrators import TileIntegrators
 from .tile_integrators_plan import TileIntegratorPlan
 from .weight_port import WeightPort
@@ -28,6 +30,7 @@ from .winograd_plan import WinogradPlan
 
 LANE_BITS = (8, 16, 32)
 INPUT_DEPTH = 3  # the least that passes a beat per cycle
+READS_BITS = 48  # of the count of activations read: no simulation fills it
 
 
 def lane_bits(number_format: NumberFormat) -> int:
@@ -48,7 +51,8 @@ class Accelerator(wiring.Component):
     significant bits; beats come in the order row, column, channel group. `m_axis_tlast` marks the last beat
     of a result. `frame_error` rises, and stays until reset, where `s_axis_tlast` is not on the last beat of
     a frame; the data are not affected. Where weights are loadable, `s_axil_*` is an AXI4-Lite port to write
-    them through, see `WeightPort`. `rst` is synchronous and active high; it may come at any time.
+    them through, see `WeightPort`. Where engines read frames from memories, `activation_reads` counts all the
+    activations that they have read since reset. `rst` is synchronous and active high; it may come at any time.
 
     Timing: see `NetworkPlan.timing`.
     """
@@ -64,6 +68,7 @@ class Accelerator(wiring.Component):
             "m_axis_tdata": Out(self.output_bits), "m_axis_tvalid": Out(1), "m_axis_tlast": Out(1),
             "m_axis_tready": In(1),
             "frame_error": Out(1), **self._weight_ports(),
+            **({"activation_reads": Out(READS_BITS)} if plan.reuse_layers else {}),
         })
 
     def _weight_ports(self) -> dict[str, Any]:
@@ -75,6 +80,7 @@ class Accelerator(wiring.Component):
         m = Module()
         queues = {Source(INPUT): self._input(m)}
         loads = self._loads(m)
+        reads: list[Value] = []
         for index, (stage, depths) in enumerate(zip(self.plan.stages, self.plan.depths, strict=True)):
             block = _block(stage.plan, depths)
             m.submodules[f"stage_{index}"] = block
@@ -85,10 +91,19 @@ class Accelerator(wiring.Component):
             if stage.residual is not None:
                 source = queues[stage.residual]
                 self._feed(m, f"split_residual_{index}", source, block.residual, stage.residual, stage.plan.lanes_out)
+            if isinstance(stage.plan, ReuseStagePlan):
+                reads.append(Mux(block.read, stage.plan.lanes_in, 0))
             outputs = block.outputs if isinstance(block, Fork) else [block.output]
             queues |= {Source(index, queue): output for queue, output in enumerate(outputs)}
         self._output(m, queues[Source(len(self.plan.stages) - 1)])
+        if reads:
+            self._count(m, reads)
         return m
+
+    def _count(self, m: Module, reads: list[Value]) -> None:
+        """Count the activations read: the present ones in a register first, since the counter's carry is long."""
+        total: Value = sum(reads[1:], reads[0])
+        m.d.sync += self.activation_reads.eq(self.activation_reads + delay(m, total, 1, "read", resets=True))
 
     def _loads(self, m: Module) -> Iterator[Any]:
         """Return the load buses of weights and constants, engine by engine, from the weight port."""
@@ -159,7 +174,7 @@ def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
         return Join(plan.number_format, plan.lanes_in, plan.lanes_out, depths[0])
     blocks: dict[type, Any] = {
         CrosspointPlan: CrosspointEngine, PoolPlan: Pool, LineBufferPlan: LineBuffer, PulsePlan: PulseLink,
-        WinogradPlan: WinogradEngine, TileIntegratorPlan: TileIntegrators,
+        WinogradPlan: WinogradEngine, TileIntegratorPlan: TileIntegrators, ReuseStagePlan: ReuseStage,
     }
     return blocks[type(plan)](plan, depths[0])
 

@@ -5,6 +5,7 @@ from math import ceil
 from .crosspoint_plan import CrosspointPlan
 from .layer_plan import EnginePlan
 from .line_buffer_plan import LineBufferPlan
+from .reuse_layer_plan import ReuseLayerPlan
 from .winograd_layer_plan import WinogradLayerPlan
 
 BLOCK_WIDTH, BLOCK_DEPTH = 36, 512  # of a common block RAM
@@ -58,6 +59,8 @@ def estimated_cells(plan: EnginePlan) -> int:
     buffers = sum(buffer_cells(stage) for stage in plan.stages if isinstance(stage, LineBufferPlan))
     if isinstance(plan, WinogradLayerPlan):
         return buffers + winograd_cells(plan)
+    if isinstance(plan, ReuseLayerPlan):
+        return reuse_cells(plan)
     return buffers + engine_cells(plan.engine)
 
 
@@ -85,3 +88,20 @@ def winograd_cells(plan: WinogradLayerPlan) -> int:
     lanes = plan.integrators.lanes_out * 4 * sum_bits
     kept = storage_cells(links, max(1, plan.integrators.memory_bits // links))
     return 2 * STAGE_CELLS + activations + adders + partial_sums + store + meet + lanes + kept
+
+
+def reuse_cells(plan: ReuseLayerPlan) -> int:
+    """Return the cells of a reuse-grouped engine and its frame memory, multipliers and weights left out.
+
+    A multiplexer per tap and slot, an adder per product, and per link of a chain; the memories; per filter an adder, a
+    shifter and a clamp.
+    """
+    engine, fold = plan.engine, plan.fold
+    word, total_bits = engine.lanes_in * engine.input_format.bits, engine.total_bits
+    taps = len(engine.taps) * word * len(engine.gathers)
+    adders = engine.multipliers * engine.sum_bits(len(engine.axes))
+    links = sum(len(engine.axes[index].reaches) for index in engine.chains) * fold.filters * total_bits
+    kept = storage_cells(word, plan.frames * engine.frame_words)
+    depth = max((engine.unit(index) for index in engine.chains), default=1)
+    sums = storage_cells(max(1, plan.integrator_memory_bits // depth), depth)
+    return 2 * STAGE_CELLS + taps + adders + links + kept + sums + fold.filters * 4 * total_bits

@@ -13,6 +13,7 @@ from .crosspoint_plan import CrosspointPlan
 from .fold import Fold, PlaneGeometry, legal_folds, useful_macs
 from .line_buffer_plan import LineBufferPlan, strided_starts
 from .pool_plan import PoolPlan, pool_stages
+from .reuse_layer_plan import ReuseLayerPlan
 from .winograd_layer_plan import WinogradLayerPlan
 
 ARCHITECTURES = ("steered", "buffered")
@@ -230,5 +231,5 @@ class PoolingPlan:
         return max(stage.cycles_per_frame for stage in self.stages)
 
 
-EnginePlan = ConvolutionPlan | WinogradLayerPlan
+EnginePlan = ConvolutionPlan | WinogradLayerPlan | ReuseLayerPlan
 LayerPlan = EnginePlan | PoolingPlan

@@ -13,13 +13,17 @@ from .cost import estimated_cells
 from .layer_plan import ARCHITECTURES, ConvolutionPlan, EnginePlan, LayerPlan, PoolingPlan, convolution_plans
 from .line_buffer_plan import LineBufferPlan
 from .network_plan import Depths, NetworkPlan
+from .reuse_layer_plan import reuse_plans
+from .reuse_stage_plan import ReuseStagePlan
 from .stages import Source
 from .timing import DeadlockError, predict
 from .winograd_fold import runs_winograd
-from .winograd_layer_plan import winograd_plans
+from .winograd_layer_plan import WinogradLayerPlan, winograd_plans
 
-ENGINES = ("crosspoint", "winograd")
+ENGINES = ("crosspoint", "winograd", "reuse")
+FASTEST = ("crosspoint", "winograd")  # of them: the reuse engine saves reads of a memory, not cycles
 Plan = TypeVar("Plan", bound=EnginePlan)
+OF_MANY_ROWS = (ConvolutionPlan, WinogradLayerPlan)  # engines that may send several rows at once
 SLACK = 1.01  # a mapping this much slower than the fastest is taken when it is smaller
 DEPTH_LIMIT = 1024
 FRAMES_TO_COMPARE = 6  # by which depths are judged
@@ -29,7 +33,7 @@ FRAMES_TO_COMPARE = 6  # by which depths are judged
 class Options:
     """What the user decides about every layer.
 
-    engines        those to choose from; None: all, or the crosspoint engine alone where one of its own options
+    engines        those to choose from; None: `FASTEST`, or the crosspoint engine alone where one of its own options
                    (architectures, loadable, steering) is not at its default. A layer that none of them runs gets a
                    crosspoint engine
     architectures  of crosspoint engines: those to choose from, see `ConvolutionPlan`
@@ -57,7 +61,7 @@ class Options:
         if self.engines is not None:
             return self.engines
         own = self.architectures != ARCHITECTURES or self.loadable or self.steering != "chain"
-        return ("crosspoint",) if own else ENGINES
+        return ("crosspoint",) if own else FASTEST
 
 
 DEFAULTS = Options()
@@ -79,6 +83,8 @@ def _plans(layer: ConvolutionLayer, options: Options) -> list[EnginePlan]:
     plans: list[EnginePlan] = []
     if "winograd" in options.to_choose_from and runs_winograd(layer.geometry, layer.name):
         plans += winograd_plans(layer, options.winograd_weights)
+    if "reuse" in options.to_choose_from:
+        plans += reuse_plans(layer)
     if "crosspoint" in options.to_choose_from or not plans:
         plans += [_chosen(plan, options) for plan in convolution_plans(layer, options.architectures)]
     return plans
@@ -189,7 +195,7 @@ def _join_rows(network: IntegerNetwork, plans: dict[str, LayerPlan]) -> None:
     readers = network.readers
     for layer, read in zip(network.layers, network.sources, strict=True):
         before = plans.get(read.main)
-        if isinstance(layer, PoolLayer) and isinstance(before, EnginePlan) and readers[read.main] == 1:
+        if isinstance(layer, PoolLayer) and isinstance(before, OF_MANY_ROWS) and readers[read.main] == 1:
             try:
                 rows = layer.geometry.kernel[-2] if layer.geometry.dimensions > 1 else 1
                 joined, pool = replace(before, rows_at_once=rows), PoolingPlan(layer, before.stages[-1].lanes_out, rows)
@@ -274,8 +280,9 @@ def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[D
 
     Infinite are the cycles of stages that wait for each other for ever.
     """
+    frames = 2 + sum(isinstance(stage.plan, ReuseStagePlan) for stage in plan.stages)  # each is a frame behind
     for source in waiting:
-        depths = _with_depth(depths, source, 2 * plan.stages[source.stage].plan.operations.beats_out)
+        depths = _with_depth(depths, source, frames * plan.stages[source.stage].plan.operations.beats_out)
     nodes = plan.nodes(depths)
     try:
         pace = predict(list(chain.from_iterable(nodes)), FRAMES_TO_COMPARE).interval

@@ -11,6 +11,8 @@ from crosstile_golden.numbers import NumberFormat
 
 from .layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
 from .load_map import LoadMap
+from .reuse_layer_plan import ReuseLayerPlan
+from .reuse_stage_plan import ReuseStagePlan, reuse_stage_nodes
 from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
 from .tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
 from .timing import (
@@ -119,6 +121,16 @@ class NetworkPlan:
         """Multipliers of all stages."""
         return sum(plan.multipliers for plan in self.layers if not isinstance(plan, PoolingPlan))
 
+    @property
+    def reuse_layers(self) -> list[ReuseLayerPlan]:
+        """The layers whose activations are read from a memory."""
+        return [plan for plan in self.layers if isinstance(plan, ReuseLayerPlan)]
+
+    @property
+    def activation_reads(self) -> int:
+        """Activations that they read from their memories per frame, in all."""
+        return sum(plan.activation_reads for plan in self.reuse_layers)
+
     @cached_property
     def load_map(self) -> LoadMap | None:
         """Addresses of all loadable weights, nothing where they are fixed."""
@@ -169,6 +181,8 @@ class NetworkPlan:
             plan, outputs = stage.plan, [Queue(depth, queue_cycles(depth)) for depth in queues]
             if isinstance(plan, TileIntegratorPlan):
                 nodes.append(tile_integrator_nodes(plan, inputs, outputs))
+            elif isinstance(plan, ReuseStagePlan):
+                nodes.append(reuse_stage_nodes(plan, inputs, outputs))
             else:
                 nodes.append([Node(plan.operations, plan.pipeline_cycles, outputs, inputs)])
         return nodes

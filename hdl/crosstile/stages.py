@@ -13,6 +13,7 @@ from .layer_plan import LayerPlan, PoolingPlan
 from .line_buffer_plan import LineBufferPlan
 from .pool_plan import PoolPlan
 from .pulse_plan import PulsePlan
+from .reuse_stage_plan import ReuseStagePlan
 from .same_format import SameFormat
 from .tile_integrators_plan import TileIntegratorPlan
 from .timing import Operations
@@ -50,6 +51,7 @@ class StreamPlan(SameFormat):
 
 BlockPlan = (
     CrosspointPlan | PoolPlan | LineBufferPlan | PulsePlan | StreamPlan | WinogradPlan | TileIntegratorPlan
+    | ReuseStagePlan
 )
 
 

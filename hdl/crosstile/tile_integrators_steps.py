@@ -25,7 +25,7 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     run        index of the outputs' run; `rounds`: round of its output
     And of the outermost axis:
     open, sent   round in the integrators, and in the row store, frames beginning at 0; `ends`: it goes to the row store
-    reserves, shows   rows, see `RowQueue`; `then`: what the next step reserves
+    reserves, shows   rows, see `RowQueue`; `then`: what the next step reserves, `both`: that and its own
     """
     banks = plan.axes[axis]
 
@@ -39,7 +39,7 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     if axis == 0:
         fields |= {
             "open": each(plan.rows.open_rounds), "sent": each(plan.rows.store_rounds), "ends": each(2),
-            **dict.fromkeys(("reserves", "shows", "then"), range(plan.ring + 1)),
+            **dict.fromkeys(("reserves", "shows", "then"), range(plan.ring + 1)), "both": range(2 * plan.ring + 1),
         }
     return data.StructLayout(fields)
 
@@ -55,11 +55,11 @@ def step_words(plan: TileIntegratorPlan, axis: int) -> list[dict[str, list[int]]
             "rounds": rounds,
         }
         if axis == 0:
+            reserves, then = rows.reserves[index], rows.reserves[(index + 1) % len(rows.reserves)]
             word |= {
                 "open": [turn % rows.open_rounds for turn in rounds],
                 "sent": [turn % rows.store_rounds for turn in rounds], "ends": rows.ends(index),
-                "reserves": [rows.reserves[index]], "shows": [rows.shows[index]],
-                "then": [rows.reserves[(index + 1) % len(rows.reserves)]],
+                "reserves": [reserves], "shows": [rows.shows[index]], "then": [then], "both": [reserves + then],
             }
         words.append(word)
     return words

@@ -72,16 +72,14 @@ class TileWriter(wiring.Component):
         step, ring = self.steps[0], self.plan.ring
         free = Signal(range(ring + 1), init=ring, name="free_rows")
         room = Signal(init=1)
-        fewer, more = Signal.like(free, name="fewer_rows"), Signal.like(free, name="more_rows")
-        level = Signal.like(free, name="level_rows")
-        wanted = Mux(begin, step.reserves, step.then)
-        m.d.comb += [fewer.eq(free - step.reserves), more.eq(free + self.frees), level.eq(fewer + self.frees)]
+        more, wanted = free + self.frees, Mux(begin, step.reserves, step.then)
         with m.If(ready):
             m.d.sync += [
-                free.eq(Mux(begins, Mux(self.freed, level, fewer), Mux(self.freed, more, free))),
+                free.eq(Mux(
+                    begins, Mux(self.freed, more - step.reserves, free - step.reserves), Mux(self.freed, more, free)
+                )),
                 room.eq(Mux(
-                    begins,
-                    Mux(self.freed, level >= step.then, fewer >= step.then),
+                    begins, Mux(self.freed, more >= step.both, free >= step.both),
                     Mux(self.freed, more >= wanted, free >= wanted),
                 )),
             ]

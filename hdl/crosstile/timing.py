@@ -107,11 +107,13 @@ class Input:
     """A queue that a node reads; each beat is taken in `split` parts.
 
     No queue: the source, which offers beats from cycle `start` on and never waits.
+    late    cycles from the taking of a last part until its place counts as free
     """
 
     queue: Queue | None
     split: int = 1
     start: int = 0
+    late: int = 0
 
 
 @dataclass
@@ -201,7 +203,7 @@ class _Reader:
     """Where a node stands in one of its inputs."""
 
     def __init__(self, entry: Input) -> None:
-        self.split, self.part, self.beat = entry.split, 0, 0
+        self.split, self.part, self.beat, self.late = entry.split, 0, 0, entry.late
         self.shows: Sequence[int] = _Always(entry.start) if entry.queue is None else entry.queue.shows
         self.freed: list[int] = [] if entry.queue is None else entry.queue.freed
 
@@ -215,7 +217,7 @@ class _Reader:
         self.part += 1
         if self.part == self.split:
             self.part, self.beat = 0, self.beat + 1
-            self.freed.append(cycle)
+            self.freed.append(cycle + self.late)
 
 
 class _Always(Sequence[int]):

@@ -14,6 +14,8 @@ from crosstile import __version__
 from crosstile.fold import Fold
 from crosstile.layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
 from crosstile.network_plan import NetworkPlan
+from crosstile.reuse_fold import ReuseFold
+from crosstile.reuse_layer_plan import ReuseLayerPlan
 from crosstile.winograd_fold import TileFold
 from crosstile.winograd_layer_plan import WinogradLayerPlan
 from crosstile_golden.errors import CrosstileError
@@ -182,6 +184,9 @@ class BuildFolder:
 def _layer(layer: Layer, choice: dict[str, Any]) -> LayerPlan:
     if isinstance(layer, ConvolutionLayer) and choice["engine"] == "winograd":
         return WinogradLayerPlan(layer, TileFold(**choice["fold"]), choice["weights"], choice["rows_at_once"])
+    if isinstance(layer, ConvolutionLayer) and choice["engine"] == "reuse":
+        fields = choice["fold"] | {"window": tuple(choice["fold"]["window"])}
+        return ReuseLayerPlan(layer, ReuseFold(**fields), choice["halo"], choice["latency"], choice["frames"])
     if isinstance(layer, ConvolutionLayer):
         fold = Fold(**choice["fold"])
         engine = choice["steering"], choice["loadable"], choice["rows_at_once"]

@@ -50,7 +50,7 @@ def compile_command(
     weight_bits: Annotated[int, typer.Option(help="2 to 16")] = 8,
     activation_bits: Annotated[int, typer.Option(help="4 to 16")] = 8,
     engine: Annotated[
-        str, typer.Option(help="auto: the faster within the budget, layer by layer; crosspoint; winograd")
+        str, typer.Option(help="auto: the faster of crosspoint and winograd, layer by layer; or one of these; or reuse")
     ] = "auto",
     multipliers: Annotated[
         int | None, typer.Option(help="in all layers together; if not given, one per kernel column of each layer")

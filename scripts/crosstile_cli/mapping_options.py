@@ -8,6 +8,11 @@ from crosstile.stages import LINKS
 from crosstile.winograd_numbers import WEIGHT_STORES
 from crosstile_golden.errors import CrosstileError
 
+NOT_RUN = {  # by an engine, and why
+    "winograd": "a kernel that covers its whole input, or has one tap, has no tiles",
+    "reuse": "it takes no groups",
+}
+
 
 def supported(option: str, value: str, legal: tuple[str, ...]) -> None:
     """Raise `CrosstileError` for a value that is not legal."""
@@ -53,10 +58,8 @@ def notices(options: Options, stages: list[dict[str, Any]]) -> list[str]:
     if options.engines and "crosspoint" not in options.engines:
         others = [stage["name"] for stage in convolutions if stage["engine"] not in options.engines]
         if others:
-            found.append(
-                f"--engine {options.engines[0]}: {', '.join(others)} run on crosspoint engines: a kernel that covers "
-                "its whole input, or has one tap, has no tiles"
-            )
+            engine = options.engines[0]
+            found.append(f"--engine {engine}: {', '.join(others)} run on crosspoint engines: {NOT_RUN[engine]}")
     if options.steering != "chain" and all(stage.get("steering") != options.steering for stage in convolutions):
         found.append(
             f"--steering {options.steering} changes nothing: no layer computes its kernel rows together; "

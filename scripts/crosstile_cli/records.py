@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from crosstile import __version__
-from crosstile.accelerator import lane_bits
+from crosstile.accelerator import READS_BITS, lane_bits
 from crosstile.crosspoint_plan import CrosspointPlan
 from crosstile.layer_plan import ConvolutionPlan, EnginePlan, LayerPlan
 from crosstile.line_buffer_plan import LineBufferPlan
@@ -14,15 +14,20 @@ from crosstile.load_map import image
 from crosstile.network_plan import NetworkPlan
 from crosstile.pool_plan import PoolPlan
 from crosstile.pulse_plan import PulsePlan
+from crosstile.reuse_layer_plan import ReuseLayerPlan
+from crosstile.reuse_stage_plan import ReuseStagePlan
 from crosstile.stages import Stage
 from crosstile.tile_integrators_plan import TileIntegratorPlan
+from crosstile.winograd_fold import runs_winograd
 from crosstile.winograd_layer_plan import WinogradLayerPlan
 from crosstile.winograd_plan import WinogradPlan
 from crosstile_golden.network import IntegerNetwork, Layer
 from crosstile_golden.numbers import NumberFormat
+from crosstile_golden.reuse import layer_reads, layer_reads_sliding
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint32]
+READS_MEANING = f"output of {READS_BITS} bits: activations that reuse engines have read from memory since reset"
 STREAM_ORDER = {
     "rows": "(depth,) row, column, channel group; first channel in the least significant bits",
     "columns": "(depth,) column, row, channel group; first channel in the least significant bits",
@@ -32,7 +37,8 @@ STREAM_ORDER = {
 def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, Any]:
     """Return mapping.json: everything that decides the hardware, and its port map.
 
-    "weights", the address map of `LoadMap.record`, is there where weights are loadable only.
+    "weights", the address map of `LoadMap.record`, is there where weights are loadable only, "activation_reads" where
+    reuse engines count them.
     """
     network = plan.network
     order = STREAM_ORDER[orientation]
@@ -49,6 +55,7 @@ def mapping_record(plan: NetworkPlan, name: str, orientation: str) -> dict[str, 
         "latency_cycles": plan.latency,
         "multipliers": plan.multipliers,
         "links": plan.links,
+        **({"activation_reads": READS_MEANING} if plan.reuse_layers else {}),
         **({} if plan.load_map is None else {"weights": plan.load_map.record}),
         "layers": [_layer_record(layer) for layer in plan.layers],
         "stages": [
@@ -90,6 +97,11 @@ def _layer_record(plan: LayerPlan) -> dict[str, Any]:
         return common | {
             "engine": "winograd", "fold": asdict(plan.fold), "weights": plan.weights, "rows_at_once": plan.rows_at_once,
         }
+    if isinstance(plan, ReuseLayerPlan):
+        return common | {
+            "engine": "reuse", "fold": asdict(plan.fold), "halo": plan.halo, "latency": plan.latency,
+            "frames": plan.frames,
+        }
     return common | {
         "engine": "pool", "lanes": plan.lanes, "rows_per_beat": plan.rows_per_beat, "local": plan.local,
     }
@@ -100,6 +112,7 @@ def block_name(stage: Stage) -> str:
     kinds = {
         CrosspointPlan: "crosspoint engine", LineBufferPlan: "line buffer", PoolPlan: "pool", PulsePlan: "pulse link",
         WinogradPlan: "winograd engine", TileIntegratorPlan: "tile integrators",
+        ReuseStagePlan: "frame memory and reuse engine",
     }
     return kinds.get(type(stage.plan), "fork" if stage.queues > 1 else "join")
 
@@ -161,7 +174,26 @@ def _layer_report(layer_plan: LayerPlan, layer: Layer, plan: NetworkPlan) -> dic
         "effective_macs": macs / capacity, "multiplier_cycles": layer_plan.losses(plan.cycles_per_frame),
         "activation": layer_plan.layer.activation.kind,
         "residual": layer_plan.layer.residual is not None, "rows_at_once": layer_plan.rows_at_once,
-        "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **_memory(layer_plan), **common,
+        "line_buffer_bits": layer_plan.buffer_bits, "pool": None, **_memory(layer_plan),
+        "activation_reads": activation_reads(layer_plan), **common,
+    }
+
+
+def activation_reads(plan: EnginePlan) -> dict[str, int | None]:
+    """Return the activations that each engine would read of the layer's input per frame, None where it does not run.
+
+    Crosspoint and Winograd engines take each once from the stream, and keep what they need again. The sliding window
+    reads all taps of every output from a memory, padding left out.
+    """
+    geometry = plan.layer.geometry
+    channels, taken = geometry.in_channels, geometry.in_channels * prod(geometry.input_size)
+    if isinstance(plan, ReuseLayerPlan):
+        reuse = plan.activation_reads
+    else:
+        reuse = channels * layer_reads(geometry, geometry.output_size, halo=True)
+    return {
+        "crosspoint": taken, "winograd": taken if runs_winograd(geometry, plan.layer.name) else None,
+        "reuse": reuse if geometry.groups == 1 else None, "sliding_window": channels * layer_reads_sliding(geometry),
     }
 
 
@@ -173,6 +205,12 @@ def _memory(plan: EnginePlan) -> dict[str, Any]:
             "engine": "winograd", "weights": plan.weights, "accumulator_bits": max(engine.numbers.sum_bits),
             "weight_memory_bits": engine.weight_memory_bits, "integrator_memory_bits": bits,
             "window_memory_bits": engine.store_memory_bits, "parts": [list(sizes) for sizes in plan.parts],
+        }
+    if isinstance(plan, ReuseLayerPlan):
+        return {
+            "engine": "reuse", "accumulator_bits": plan.engine.total_bits,
+            "weight_memory_bits": plan.engine.weight_memory_bits,
+            "integrator_memory_bits": plan.integrator_memory_bits, "window_memory_bits": plan.window_memory_bits,
         }
     return {
         "engine": "crosspoint", "architecture": plan.architecture, "steering": plan.steering,

@@ -12,6 +12,7 @@ from crosstile_golden.errors import CrosstileError
 from crosstile_golden.network import IntegerNetwork, PoolLayer
 from crosstile_golden.numbers import Integers
 from crosstile_golden.orientation import transposed
+from crosstile_golden.reuse import layer_reads_sliding
 from numpy.typing import NDArray
 
 from .build_folder import BuildFolder
@@ -145,11 +146,31 @@ def simulate_build(
         problems.append(f"{cycles} cycles, but {predicted} were predicted")
     if mismatches:
         problems.append(f"{mismatches} of {golden.size} outputs differ from golden")
+    reads = counted_reads(plan, len(frames), result.activation_reads)
+    if reads and reads["activation_reads"] != reads["predicted_activation_reads"]:
+        counted, expected = reads["activation_reads"], reads["predicted_activation_reads"]
+        problems.append(f"{counted} activations read, but {expected} were predicted")
     record = {
         "simulator": simulator, "frames": len(frames), "cycles": cycles, "predicted_cycles": predicted,
         "mismatches": mismatches, "outputs_compared": int(golden.size), "stall": stall, "seed": seed,
         "cycles_per_second": round(result.cycles_run / result.seconds) if result.seconds else None,
         "weights": None if other is None else str(other.path), "load_cycles": result.load_cycles if other else None,
-        "problems": problems,
+        **reads, "problems": problems,
     }
     return outputs, record
+
+
+def counted_reads(plan: NetworkPlan, frames: int, counted: int | None) -> dict[str, int | float | None]:
+    """Return what the record says of activations read from memories; nothing where none are.
+
+    Counted and predicted are of all frames, and equal whatever stalls; the share is of what a sliding window reads.
+    """
+    if not plan.reuse_layers:
+        return {}
+    geometries = [layer.layer.geometry for layer in plan.reuse_layers]
+    sliding = sum(geometry.in_channels * layer_reads_sliding(geometry) for geometry in geometries)
+    return {
+        "activation_reads": counted, "predicted_activation_reads": frames * plan.activation_reads,
+        "sliding_window_reads": frames * sliding,
+        "read_share": None if counted is None else round(counted / (frames * sliding), 4),
+    }

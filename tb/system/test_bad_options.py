@@ -23,7 +23,7 @@ OPTIONS: dict[str, str] = {
     "--multipliers 0": MULTIPLIERS.format(0),
     "--multipliers -3": MULTIPLIERS.format(-3),
     "--scheme alpha": "--scheme must be shift, not 'alpha'",
-    "--engine systolic": "--engine must be auto or crosspoint or winograd, not 'systolic'",
+    "--engine systolic": "--engine must be auto or crosspoint or winograd or reuse, not 'systolic'",
     "--engine winograd --steering computed": CROSSPOINT_ONLY.format("--steering"),
     "--engine winograd --weights loadable": CROSSPOINT_ONLY.format("--weights"),
     "--winograd-weights packed": "--winograd-weights must be transformed or raw, not 'packed'",

@@ -82,6 +82,7 @@ class SimulationResult:
     seconds           wall time of the run alone, without the build
     load_cycles       cycles before cycle 0, in which weights were loaded; 0 where none were
     load_problem      the write that went wrong, in one line; then no frame was offered
+    activation_reads  what the port of that name has counted at the end; None where there is none, or it is undefined
     """
 
     output_beats: Bytes
@@ -99,6 +100,7 @@ class SimulationResult:
     seconds: float
     load_cycles: int = 0
     load_problem: str | None = None
+    activation_reads: int | None = None
 
     @property
     def first_input_cycle(self) -> int | None:

@@ -35,6 +35,7 @@ class Record:
     loaded: int = 0
     answer: int = 0
     load_cycles: int = 0
+    activation_reads: int | None = None
 
 
 def simulate_plan(plan: NetworkPlan) -> Callable[..., SimulationResult]:
@@ -133,6 +134,8 @@ def _bench(accelerator: Accelerator, bench: StreamBench, record: Record) -> Call
             idle = idle + 1 if complete else 0
             record.cycles += 1
             await context.tick()
+        if "activation_reads" in accelerator.signature.members:
+            record.activation_reads = context.get(dut.activation_reads)
 
     return process
 
@@ -150,5 +153,5 @@ def _result(bench: StreamBench, record: Record, seconds: float) -> SimulationRes
         extra_beats=record.extra, cycles_run=record.cycles,
         timed_out=len(record.output) < bench.output_expected and problem is None, watchdog_cycles=bench.watchdog_cycles,
         protocol_errors=tuple(record.errors[:100]), seconds=seconds, load_cycles=record.load_cycles,
-        load_problem=problem,
+        load_problem=problem, activation_reads=record.activation_reads,
     )  # fmt: skip

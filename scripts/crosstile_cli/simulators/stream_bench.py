@@ -86,6 +86,13 @@ def load_address_bits(verilog: Path, top: str) -> int:
     return int(declared.group(1)) + 1 if declared else 0
 
 
+def reads_bits(verilog: Path, top: str) -> int:
+    """Return the bits of `activation_reads`; 0 where the module does not count any."""
+    pattern = r"\boutput\s+(?:wire\s+|reg\s+)?\[(\d+):0\]\s*activation_reads\b"
+    declared = re.search(pattern, _module_text(verilog, top))
+    return int(declared.group(1)) + 1 if declared else 0
+
+
 def load_problem(weights: Words, written: int, answer: int) -> str | None:
     """Return what went wrong with word `written` of what was to be loaded, None where all words were written."""
     if written == len(weights):
@@ -177,6 +184,7 @@ class StreamBench:
         """Return a harness from `templates/`, for this design's widths."""
         shape = {"input_bytes": self.input_beats.shape[1], "output_bytes": self.output_bytes, "top": self.top}
         shape |= {"address_bits": load_address_bits(self.verilog, self.top)}
+        shape |= {"reads_bits": reads_bits(self.verilog, self.top)}
         limits = {"reset_cycles": RESET_CYCLES, "idle_cycles": IDLE_CYCLES, "error_limit": ERROR_LIMIT}
         limits |= {"answer_cycles": ANSWER_CYCLES, "no_answer": NO_ANSWER, "undefined_answer": UNDEFINED_ANSWER}
         return _TEMPLATES.get_template(template).render(**shape, **limits, **values)
@@ -201,5 +209,5 @@ class StreamBench:
             output_expected=self.output_expected, extra_beats=told["extra_beats"],
             cycles_run=told["cycles_run"], timed_out=bool(told["timed_out"]) and problem is None,
             watchdog_cycles=self.watchdog_cycles, protocol_errors=errors, seconds=seconds,
-            load_cycles=told["load_cycles"], load_problem=problem,
+            load_cycles=told["load_cycles"], load_problem=problem, activation_reads=told.get("activation_reads"),
         )  # fmt: skip
