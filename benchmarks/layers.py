@@ -1,12 +1,17 @@
 """Figures of single layers: multipliers busy, cells, block RAMs and clock, all from one run.
 
     python benchmarks/layers.py [--layers NAME ...] [--multipliers N ...]
-        [--engines auto crosspoint steered buffered winograd] [--targets ecp5 xilinx] [--place] [--simulate] [--infer]
+        [--engines auto crosspoint steered buffered winograd reuse] [--window P ...] [--no-halo]
+        [--targets ecp5 xilinx] [--place] [--simulate] [--infer]
 
 Weights and activations are random over their whole range (the seed is printed), which is the hardest case for
 widths. Effective are the multiply-accumulates of the direct convolution, padding counted as work, over multipliers ×
 cycles between frames back to back; useful leaves out the padding. Cycles come from the exact timing model and, with
 --simulate, from Verilator. A steered or buffered engine is a crosspoint engine of that architecture.
+
+Reads are activations read from memory per frame; of engines that keep no frame, those taken from the stream. Reuse
+engines are measured with each macro window of P inputs along every axis (one over the whole padded frame, if not
+given); --no-halo reads again what windows share.
 """
 
 import argparse
@@ -14,24 +19,28 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from crosstile.accelerator import Accelerator, lane_bits
 from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan, EnginePlan
-from crosstile.mapper import ENGINES, Options, map_network
+from crosstile.mapper import ENGINES, Options, deepen, map_network, spread
 from crosstile.network_plan import NetworkPlan
+from crosstile.reuse_layer_plan import ReuseLayerPlan, reuse_plans
 from crosstile.verilog import emit
 from crosstile.winograd_numbers import WEIGHT_STORES
 from crosstile_cli.simulate_command import from_beats, to_beats, watchdog
 from crosstile_cli.simulators import StallPattern, verilator
 from crosstile_cli.synthesis import place_ecp5, synthesize
 from crosstile_golden.activation import RELU
+from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import ConvolutionGeometry
 from crosstile_golden.network import ConvolutionLayer, IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
+from crosstile_golden.reuse import layer_reads_sliding
 from rich.console import Console
 from rich.table import Table
 
@@ -97,33 +106,60 @@ def simulate(plan: NetworkPlan, verilog: Path, work: Path, frames: int = 4) -> d
     outputs = from_beats(result.output_beats, plan)
     return {
         "cycles_simulated": int(ends[-1] - ends[-2]),
+        "reads_simulated": None if result.activation_reads is None else result.activation_reads // frames,
         "mismatches": int((outputs != network.run(values)).sum()),
         "problems": list(result.problems()),
         "simulated_cycles_per_second": round(result.cycles_run / result.seconds),
     }
 
 
+def name_of(plan: EnginePlan) -> str:
+    """Return what to call an engine in the table."""
+    if isinstance(plan, ConvolutionPlan):
+        return plan.architecture
+    return "reuse" if isinstance(plan, ReuseLayerPlan) else "winograd"
+
+
 def options_of(engine: str, weights: str) -> Options:
     """Return what the mapper may choose from."""
-    engines = ENGINES if engine == "auto" else ("winograd",) if engine == "winograd" else ("crosspoint",)
+    engines = None if engine == "auto" else (engine,) if engine in ENGINES else ("crosspoint",)
     architectures = (engine,) if engine in ARCHITECTURES else ARCHITECTURES
     return Options(engines, architectures, weights)
 
 
-def measure(name: str, multipliers: int, engine: str, options: argparse.Namespace) -> dict[str, object]:
+def reuse_network(layer: ConvolutionLayer, multipliers: int, window: int | None, halo: bool) -> NetworkPlan:
+    """Return the layer on a reuse engine: the fastest fold, with a macro window of `window` inputs along every axis."""
+    plans = reuse_plans(layer)
+    least = min((plan.multipliers for plan in plans), default=0)
+    if not plans or least > multipliers:
+        raise CrosstileError(f"a reuse engine needs groups 1 and {least} multipliers, not {multipliers}")
+    chosen = spread([plans], multipliers)[0]
+    fold = chosen.fold if window is None else replace(chosen.fold, window=(window,) * layer.geometry.dimensions)
+    return deepen(NetworkPlan(network_of(layer), (replace(chosen, fold=fold, halo=halo),)))
+
+
+def measure(
+    name: str, multipliers: int, engine: str, window: int | None, options: argparse.Namespace
+) -> dict[str, object]:
     """Return one row of the table."""
     layer = random_layer(LAYERS[name][0])
     started = time.perf_counter()
-    plan = map_network(network_of(layer), multipliers, None, options_of(engine, options.winograd_weights))
+    if engine == "reuse":
+        plan = reuse_network(layer, multipliers, window, not options.no_halo)
+    else:
+        plan = map_network(network_of(layer), multipliers, None, options_of(engine, options.winograd_weights))
     chosen = plan.layers[0]
     assert isinstance(chosen, EnginePlan)
+    taken = layer.geometry.in_channels * prod(layer.geometry.input_size)
     text = emit(Accelerator(plan), "layer")
     capacity = plan.multipliers * plan.cycles_per_frame
     row: dict[str, object] = {
-        "layer": name, "engine": chosen.architecture if isinstance(chosen, ConvolutionPlan) else "winograd",
+        "layer": name, "engine": name_of(chosen),
         "multipliers": plan.multipliers, "fold": " ".join(map(str, astuple(chosen.fold))),
         "cycles": plan.cycles_per_frame, "latency": plan.latency, "macs": layer.geometry.macs,
         "effective": round(layer.geometry.macs / capacity, 4), "useful": round(chosen.useful_macs / capacity, 4),
+        "reads": chosen.activation_reads if isinstance(chosen, ReuseLayerPlan) else taken,
+        "sliding_reads": layer.geometry.in_channels * layer_reads_sliding(layer.geometry),
         "losses": " ".join(f"{part} {100 * share:.1f}" for part, share in chosen.losses(plan.cycles_per_frame).items()),
         "compile_seconds": round(time.perf_counter() - started, 2), "verilog_bytes": len(text),
         "memory_bits": chosen.memory_bits,
@@ -157,15 +193,18 @@ def main() -> int:
     parser.add_argument("--place", action="store_true", help="nextpnr on ECP5-85k, median of seeds 1, 2, 3")
     parser.add_argument("--infer", action="store_true", help="let Yosys infer the multipliers on ECP5, too")
     parser.add_argument("--engines", nargs="*", default=["auto"], choices=["auto", *ENGINES, *ARCHITECTURES])
+    parser.add_argument("--window", nargs="*", type=int, help="of reuse engines: inputs of a macro window, in turn")
+    parser.add_argument("--no-halo", action="store_true", help="of reuse engines: read again what windows share")
     parser.add_argument("--winograd-weights", default="transformed", choices=WEIGHT_STORES)
     parser.add_argument("--simulate", action="store_true", help="run 4 frames in Verilator and compare")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/layers.json"))
     options = parser.parse_args()
     rows = [
-        measure(name, multipliers, engine, options)
+        measure(name, multipliers, engine, window, options)
         for name in options.layers
         for multipliers in options.multipliers or LAYERS[name][1]
         for engine in options.engines
+        for window in (options.window or [None] if engine == "reuse" else [None])
     ]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"seed": SEED, "rows": rows}, indent=2) + "\n")

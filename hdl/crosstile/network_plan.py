@@ -12,6 +12,7 @@ from crosstile_golden.numbers import NumberFormat
 from .layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
 from .load_map import LoadMap
 from .reuse_layer_plan import ReuseLayerPlan
+from .reuse_plan import ReusePlan
 from .reuse_stage_plan import ReuseStagePlan, reuse_stage_nodes
 from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
 from .tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
@@ -32,7 +33,7 @@ JOIN_DEPTH = 2
 Depths = tuple[tuple[int, ...], ...]
 
 
-def least_depth(plan: BlockPlan) -> int:
+def least_depth(plan: BlockPlan | ReusePlan) -> int:
     """Return the queue places that keep a stage running at full rate into a consumer that never waits.
 
     A place is away from its reservation until the beat has crossed pipeline and queue, and one cycle more.
@@ -43,7 +44,7 @@ def least_depth(plan: BlockPlan) -> int:
     return fewest if fewest <= DEEP_QUEUE else _away(plan, DEEP_QUEUE_CYCLES)
 
 
-def _away(plan: BlockPlan, cycles: int) -> int:
+def _away(plan: BlockPlan | ReusePlan, cycles: int) -> int:
     """Return the most places that are away at once, with so many cycles through the queue."""
     away = plan.pipeline_cycles + cycles + 1
     operations = plan.operations  # a frame may be shorter than its pipeline

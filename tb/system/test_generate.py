@@ -36,8 +36,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 MAPPED = [
-    "engine_3d", "engine_external", "engine_loadable", "winograd_2d", "output_controller", "mode_computed",
-    "line_buffer", "max_pool", "average_pool", "pulse_sender", "pulse_receiver", "multiplier", "requantise",
+    "engine_3d", "engine_external", "engine_loadable", "winograd_2d", "reuse_2d", "output_controller",
+    "mode_computed", "line_buffer", "max_pool", "average_pool", "pulse_sender", "pulse_receiver", "multiplier",
+    "requantise",
     "weight_transform", "activation_transform", "partial_sum_transform", "winograd_array_1d",
 ]  # fmt: skip
 

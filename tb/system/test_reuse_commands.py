@@ -46,6 +46,9 @@ def test_every_simulator_counts_as_many_reads_as_predicted(
     assert record["sliding_window_reads"] == FRAMES * sliding
     assert record["read_share"] == round(once / sliding, 4) < 1
     assert record == json.loads((build / "simulation.json").read_text())
+    page = (build / "report.html").read_text()
+    assert f"Reads predicted</th><td>{FRAMES * once:,}<" in page
+    assert "frames are stored before reuse engines only" in page
     assert (record["mismatches"], record["predicted_cycles"]) == (0, None if stall else record["cycles"])
 
 

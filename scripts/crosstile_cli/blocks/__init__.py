@@ -6,6 +6,7 @@ from .arithmetic import MULTIPLIER, REQUANTISE
 from .block import Block
 from .crosspoint import CROSSPOINT_ENGINE
 from .links import PULSE_RECEIVER, PULSE_SENDER
+from .reuse import REUSE_ENGINE
 from .steering import MODE_SOURCE, OUTPUT_CONTROLLER
 from .transforms import TRANSFORMS
 from .windows import LINE_BUFFER, POOL
@@ -15,8 +16,8 @@ from .winograd_array import WINOGRAD_ARRAY
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
-        CROSSPOINT_ENGINE, WINOGRAD_ENGINE, OUTPUT_CONTROLLER, MODE_SOURCE, LINE_BUFFER, POOL, PULSE_SENDER,
-        PULSE_RECEIVER, MULTIPLIER, REQUANTISE, *TRANSFORMS, WINOGRAD_ARRAY,
+        CROSSPOINT_ENGINE, WINOGRAD_ENGINE, REUSE_ENGINE, OUTPUT_CONTROLLER, MODE_SOURCE, LINE_BUFFER, POOL,
+        PULSE_SENDER, PULSE_RECEIVER, MULTIPLIER, REQUANTISE, *TRANSFORMS, WINOGRAD_ARRAY,
     )
 }  # fmt: skip
 

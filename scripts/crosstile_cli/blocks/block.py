@@ -10,6 +10,7 @@ from amaranth.hdl import Shape, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from crosstile.network_plan import least_depth
+from crosstile.reuse_plan import ReusePlan
 from crosstile.stages import BlockPlan
 from crosstile.timing import FRAMES_TO_SETTLE, Input, Node, Queue, predict, queue_cycles
 from crosstile_golden.errors import CrosstileError
@@ -116,12 +117,12 @@ def _hanging(start: str, text: str) -> list[str]:
 # What many blocks have in common
 
 
-def depth_of(plan: BlockPlan, depth: int | None) -> int:
+def depth_of(plan: BlockPlan | ReusePlan, depth: int | None) -> int:
     """Return the places of the output queue: as given, or the least that keeps the full rate."""
     return least_depth(plan) if depth is None else depth
 
 
-def cycles_per_frame(plan: BlockPlan, depth: int) -> int:
+def cycles_per_frame(plan: BlockPlan | ReusePlan, depth: int) -> int:
     """Return the cycles between frames while input and output never wait, the queue having `depth` places."""
     if depth >= least_depth(plan):
         return plan.cycles_per_frame

@@ -14,6 +14,7 @@ from .block import Built
 from .loading import axil_meanings
 from .parameters import show
 
+READS = {"activation_reads": "activations read from the frame memory since reset"}
 ORDER = "Beats come in the order frame, (depth), row, column, channel group."
 
 
@@ -46,7 +47,7 @@ def peripheral(
     """
     return Built(
         Accelerator(network),
-        _axis_meanings(network) | (axil_meanings() if plan.loadable else {}),
+        _axis_meanings(network) | (axil_meanings() if plan.loadable else {}) | (READS if network.reuse_layers else {}),
         [
             *frame_text(plan.layer),
             f"A frame is {network.beats_in} beats in and {network.beats_out} beats out; frames may follow each other "
