@@ -66,7 +66,7 @@ class TileIntegrators(wiring.Component):
             writer.input_valid.eq(self.input.valid),
             self.input.ready.eq(writer.take),
             writer.freed.eq(reader.row_end),
-            writer.frees.eq(reader.frees),
+            writer.freed_last.eq(reader.last_row),
             reader.available.eq(self._available(m, writer, reader)),
             reader.credit.eq(credit),
             queue.reserve.eq(reader.go),
@@ -94,7 +94,8 @@ class TileIntegrators(wiring.Component):
         complete = Signal(range(self.plan.ring + 1), name="complete_rows")
         shown = delay(m, writer.shows, self.plan.writer_pipeline_cycles + 1, "shown_rows", resets=True)
         # Worked out beforehand either way: that a row ends is known late in the cycle.
-        m.d.sync += complete.eq(Mux(reader.row_end, complete + shown - reader.frees, complete + shown))
+        frees = Mux(reader.last_row, 1 + self.plan.rows.beyond, 1)
+        m.d.sync += complete.eq(Mux(reader.row_end, complete + shown - frees, complete + shown))
         return complete != 0
 
     def _totals(self, m: Module, reader: TileReader, banks: TileBanks) -> list[Value]:

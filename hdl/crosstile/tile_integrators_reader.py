@@ -12,7 +12,7 @@ class TileReader(wiring.Component):
 
     Members: `available`, rows are complete; `credit`, a place for a beat (and a residual beat) is there; `go`, an
     operation; in its cycle `group`, and per axis `run_…`, `bank_…` and `round_…` of the output; `row_end`, it is
-    the last of its row, and `frees` that many places.
+    the last of its row, and `last_row`, that one is a frame's last.
     Timing: an operation per cycle unless it waits for rows, with the first of them, or for a place.
     """
 
@@ -21,14 +21,14 @@ class TileReader(wiring.Component):
     go: Signal
     group: Signal
     row_end: Signal
-    frees: Signal
+    last_row: Signal
 
     def __init__(self, plan: TileIntegratorPlan):
         self.plan = plan
         axes = enumerate(plan.axes)
         members = {
             "available": In(1), "credit": In(1), "go": Out(1), "group": Out(range(plan.filter_groups)),
-            "row_end": Out(1), "frees": Out(range(plan.rows.beyond + 2)),
+            "row_end": Out(1), "last_row": Out(1),
         }
         for axis, banks in axes:
             rounds = banks.rounds if axis else plan.rows.store_rounds
@@ -46,8 +46,7 @@ class TileReader(wiring.Component):
         end = count_up(m, self.group, plan.filter_groups, self.go)
         for axis in reversed(range(1, len(plan.axes))):
             end = end & self._outputs(m, axis, self.go & end)
-        last = self._rows(m, self.go & end)
-        m.d.comb += [self.row_end.eq(self.go & end), self.frees.eq(Mux(last, 1 + plan.rows.beyond, 1))]
+        m.d.comb += [self.row_end.eq(self.go & end), self.last_row.eq(self._rows(m, self.row_end))]
         with m.If(self.go):
             m.d.sync += begin.eq(end)
         return m

@@ -25,7 +25,9 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     run        index of the outputs' run; `rounds`: round of its output
     And of the outermost axis:
     open, sent   round in the integrators, and in the row store, frames beginning at 0; `ends`: it goes to the row store
-    reserves, shows   rows, see `RowQueue`; `then`: what the next step reserves, `both`: that and its own
+    shows   rows, see `RowQueue`
+    spends, spends_freed, spends_last   minus what the next step reserves: that, with the 1 row that the reader frees,
+                  and with what it frees with a frame's last row; two's complement
     """
     banks = plan.axes[axis]
 
@@ -39,9 +41,15 @@ def step_layout(plan: TileIntegratorPlan, axis: int) -> data.StructLayout:
     if axis == 0:
         fields |= {
             "open": each(plan.rows.open_rounds), "sent": each(plan.rows.store_rounds), "ends": each(2),
-            **dict.fromkeys(("reserves", "shows", "then"), range(plan.ring + 1)), "both": range(2 * plan.ring + 1),
+            "shows": range(plan.ring + 1),
+            **dict.fromkeys(("spends", "spends_freed", "spends_last"), spare_bits(plan)),
         }
     return data.StructLayout(fields)
+
+
+def spare_bits(plan: TileIntegratorPlan) -> int:
+    """Return the width of the places that are free beyond what the next step reserves: −ring to ring."""
+    return plan.ring.bit_length() + 1
 
 
 def step_words(plan: TileIntegratorPlan, axis: int) -> list[dict[str, list[int]]]:
@@ -55,11 +63,13 @@ def step_words(plan: TileIntegratorPlan, axis: int) -> list[dict[str, list[int]]
             "rounds": rounds,
         }
         if axis == 0:
-            reserves, then = rows.reserves[index], rows.reserves[(index + 1) % len(rows.reserves)]
+            mask = (1 << spare_bits(plan)) - 1
+            then = rows.reserves[(index + 1) % len(rows.reserves)]
             word |= {
                 "open": [turn % rows.open_rounds for turn in rounds],
                 "sent": [turn % rows.store_rounds for turn in rounds], "ends": rows.ends(index),
-                "reserves": [reserves], "shows": [rows.shows[index]], "then": [then], "both": [reserves + then],
+                "shows": [rows.shows[index]], "spends": [-then & mask], "spends_freed": [1 - then & mask],
+                "spends_last": [1 + rows.beyond - then & mask],
             }
         words.append(word)
     return words

@@ -8,16 +8,16 @@ from amaranth.lib.wiring import In, Out
 
 from .tile_integrators_plan import TileIntegratorPlan
 from .tile_integrators_reader import count_up
-from .tile_integrators_steps import StoredSteps, step_layout, step_words
+from .tile_integrators_steps import StoredSteps, spare_bits, step_layout, step_words
 
 
 class TileWriter(wiring.Component):
     """The writer's sequencer: an operation per beat, in the order of the tiles, gaps between them where needed.
 
     Members: `input_valid` and `take`, the handshake of the beats; `issue`, an operation; `shows`, rows that it
-    completes; `freed`, `frees` places of the queue of rows are free again; in the operation's cycle `group`, the filter
-    group, and `steps`, `step_layout` of each axis, where `sent` is the place itself: frames lie one behind the other in
-    the row store.
+    completes; `freed`, the reader frees a row, and `freed_last`, it is a frame's last; in the operation's cycle
+    `group`, the filter group, and `steps`, `step_layout` of each axis, where `sent` is the place itself: frames lie one
+    behind the other in the row store.
     Timing: an operation per cycle unless it waits for its beat, for places, or in a gap.
     """
 
@@ -25,7 +25,7 @@ class TileWriter(wiring.Component):
     take: Signal
     issue: Signal
     freed: Signal
-    frees: Signal
+    freed_last: Signal
     shows: Signal
     group: Signal
 
@@ -34,7 +34,7 @@ class TileWriter(wiring.Component):
         self.layouts = [step_layout(plan, axis) for axis in range(len(plan.axes))]
         super().__init__({
             "input_valid": In(1), "take": Out(1), "issue": Out(1), "shows": Out(range(plan.ring + 1)),
-            "freed": In(1), "frees": In(range(plan.rows.beyond + 2)), "group": Out(range(plan.filter_groups)),
+            "freed": In(1), "freed_last": In(1), "group": Out(range(plan.filter_groups)),
             **{f"step_{axis}": Out(layout) for axis, layout in enumerate(self.layouts)},
         })
 
@@ -52,7 +52,7 @@ class TileWriter(wiring.Component):
             m.d.sync += begin.eq(0)
         ready, end = self._axes(m, go, group_end)
         row_end = Signal()
-        room = self._room(m, ready, begin, go & begin)
+        room = self._room(m, go & begin)
         m.d.comb += [
             self.take.eq(ready & ~self._gap(m, go & group_end) & (~begin | room)),
             go.eq(self.take & self.input_valid),
@@ -63,27 +63,21 @@ class TileWriter(wiring.Component):
             m.d.sync += begin.eq(1)
         return m
 
-    def _room(self, m: Module, ready: Value, begin: Value, begins: Value) -> Value:
-        """Return a register: as many places are free as the next step to begin reserves.
+    def _room(self, m: Module, begins: Value) -> Value:
+        """Return that as many places are free as the next step to begin reserves.
 
-        What will be free, and whether that is enough, is worked out for all that may happen: what both sequencers do
-        is known late in the cycle.
+        Only the difference is kept, and its sign tells: a step that begins spends what the step after it reserves.
+        Both sequencers decide late in the cycle; what comes of it is worked out for all that they may do.
         """
-        step, ring = self.steps[0], self.plan.ring
-        free = Signal(range(ring + 1), init=ring, name="free_rows")
-        room = Signal(init=1)
-        more, wanted = free + self.frees, Mux(begin, step.reserves, step.then)
-        with m.If(ready):
-            m.d.sync += [
-                free.eq(Mux(
-                    begins, Mux(self.freed, more - step.reserves, free - step.reserves), Mux(self.freed, more, free)
-                )),
-                room.eq(Mux(
-                    begins, Mux(self.freed, more >= step.both, free >= step.both),
-                    Mux(self.freed, more >= wanted, free >= wanted),
-                )),
-            ]
-        return room
+        rows, step, bits = self.plan.rows, self.steps[0], spare_bits(self.plan)
+        spare = Signal(bits, init=rows.depth - rows.reserves[0], name="spare_rows")
+        beyond = self.freed_last if rows.beyond else Const(0, 1)
+        m.d.sync += spare.eq(Mux(
+            begins,
+            Mux(self.freed, spare + Mux(beyond, step.spends_last, step.spends_freed), spare + step.spends),
+            Mux(self.freed, spare + Mux(beyond, 1 + rows.beyond, 1), spare),
+        ))
+        return ~spare[-1]
 
     def _axes(self, m: Module, go: Value, group_end: Value) -> tuple[Value, Value]:
         """Step the axes, innermost first; return that all are there, and that the outermost's step ends."""
