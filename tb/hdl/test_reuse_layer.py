@@ -50,7 +50,7 @@ def counted(plan: NetworkPlan, frames: int, **settings: Any) -> Run:
     return run
 
 
-@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("frames", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_equals_golden_in_the_predicted_cycles(name: str, frames: int) -> None:
     small = len(name) % 2 == frames % 2

@@ -68,8 +68,8 @@ def some_folds(layer: ConvolutionLayer, count: int) -> list[TileFold]:
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_equals_golden_in_the_predicted_cycles(name: str) -> None:
     layer = layer_of(name)
-    for index, fold in enumerate(some_folds(layer, 3)):
-        prove(alone(WinogradLayerPlan(layer, fold, ("transformed", "raw")[index % 2])), seed=index)
+    for fold, weights in zip(some_folds(layer, 2), ("transformed", "raw"), strict=False):
+        prove(alone(WinogradLayerPlan(layer, fold, weights)))
 
 
 @pytest.mark.parametrize("name", ["1D k3", "2D 3x3", "2D 3x3 stride 2", "2D 5x5", "2D depthwise", "3D 3x3x3"])
