@@ -201,7 +201,7 @@ def test_the_tiles_of_a_winograd_engine_are_such_windows(
         (plan_of(3, 2, begin=2, end=0, rows=6), 2),  # 3 of 6 passes send rows of 3 beats: 3 · 1/2, rounded up
         (plan_of(4, 4, begin=3, end=0, rows=16, positions=8), 6),  # 4 of 16: 8 · 3/4
         (WINDOWS["one twice"], 4),  # 5 of 8, 5 of them within 6: 3 · (5 - 6 · 5/8), rounded up
-        (replace(WINDOWS["rows of no window before and behind"], positions=100), 210),  # 3 of 10, in a row: 100 · (3 - 3 · 3/10)
+        (replace(WINDOWS["rows of no window before and behind"], positions=100), 210),  # 3 in a row of 10: 100 · 2.1
     ],
     ids=["0 of 9", "3 of 6", "4 of 16", "5 of 8", "3 of 10"],
 )
