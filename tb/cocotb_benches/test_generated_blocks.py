@@ -77,11 +77,27 @@ def winograds() -> dict[str, Maker]:
     }
 
 
+def reuses() -> dict[str, Maker]:
+    signed = NumberFormat(8, signed=True)
+    line = layer_of(2, 4, (12,), (3,), stride=2, begin=1, activation=Activation("leaky", 3), writes=signed)
+    volume = layer_of(1, 2, (3, 4, 4), (2, 2, 2), activation=NONE, writes=signed)
+
+    def reuse(layer: ConvolutionLayer, settings: str) -> Maker:
+        return lambda name, at: engine(name, at, layer, settings, block="reuse-engine")
+
+    return {
+        "reuse_1d": reuse(line, "window=5 frames=1 latency=1 activation=leaky:3 signed_output=yes"),
+        "reuse_2d": reuse(IMAGE, "fold=2x1"),
+        "reuse_window": reuse(IMAGE, "window=5 halo=no depth=3"),
+        "reuse_3d": reuse(volume, "activation=none signed_output=yes latency=3"),
+    }
+
+
 def transform(role: str, kernel: str, settings: str) -> Maker:
     return lambda name, at: transforms.transform(name, at, role, kernel, settings)
 
 
-STREAMS: dict[str, Maker] = engines() | winograds() | {
+STREAMS: dict[str, Maker] = engines() | winograds() | reuses() | {
     "max_pool": blocks.max_pool, "average_pool": blocks.average_pool, "sum_pool": blocks.sum_pool,
     "line_buffer": blocks.line_buffer,
 }
@@ -141,6 +157,11 @@ FAULTS = {
     ),
     "winograd_slow": Fault(
         "winograd_3d", alone("equals_golden"), r"a frame every \[\d+\] cycles, not \d+",
+        asks=lambda bench: {"cycles_per_frame": bench["cycles_per_frame"] - 1},
+    ),
+    "reuse_wrong_bit": Fault("reuse_window", alone("equals_golden"), GOLDEN, {"s_axis_tdata": "{} ^ 8'd1"}),
+    "reuse_slow": Fault(
+        "reuse_3d", alone("equals_golden"), r"a frame every \[\d+\] cycles, not \d+",
         asks=lambda bench: {"cycles_per_frame": bench["cycles_per_frame"] - 1},
     ),
     "wrong_program": Fault(
@@ -245,7 +266,7 @@ def test_a_fault_is_found_and_named(verdicts: dict[str, Verdict], name: str) -> 
 
 def test_every_block_is_proved() -> None:
     assert set(BLOCKS) == {
-        "crosspoint-engine", "winograd-engine", "output-controller", "mode-source", "line-buffer", "pool",
-        "pulse-sender", "pulse-receiver", "multiplier", "requantise", "weight-transform", "activation-transform",
-        "partial-sum-transform", "winograd-array",
+        "crosspoint-engine", "winograd-engine", "reuse-engine", "output-controller", "mode-source", "line-buffer",
+        "pool", "pulse-sender", "pulse-receiver", "multiplier", "requantise", "weight-transform",
+        "activation-transform", "partial-sum-transform", "winograd-array",
     }  # fmt: skip
