@@ -28,6 +28,7 @@ from .timing import (
     predict,
     queue_cycles,
 )  # fmt: skip
+from .winograd_plan import WinogradPlan, winograd_nodes
 
 JOIN_DEPTH = 2
 Depths = tuple[tuple[int, ...], ...]
@@ -182,6 +183,8 @@ class NetworkPlan:
             plan, outputs = stage.plan, [Queue(depth, queue_cycles(depth)) for depth in queues]
             if isinstance(plan, TileIntegratorPlan):
                 nodes.append(tile_integrator_nodes(plan, inputs, outputs))
+            elif isinstance(plan, WinogradPlan):
+                nodes.append(winograd_nodes(plan, inputs, outputs))
             elif isinstance(plan, ReuseStagePlan):
                 nodes.append(reuse_stage_nodes(plan, inputs, outputs))
             else:

@@ -11,10 +11,11 @@ from .winograd_transform import ActivationTransform
 
 
 class TileStore(wiring.Component):
-    """Transforms each beat once and keeps two tiles: one is read, word by word, while the next is written.
+    """Transforms each beat once and keeps `store_tiles` tiles: one is read, word by word, while others are written.
 
-    Members: `take` and `beat` as a beat arrives, `switch` its sizes; `word` and `parity`, the address; `operands`, two
-    cycles later, the positions of `fold.operands` tiles side by side, each as wide as it needs.
+    Members: `take` and `beat` as a beat arrives, `last` of its tile, `switch` its sizes; `word` and `tile`, the
+    address; `operands`, two cycles later, the positions of `fold.operands` tiles side by side, each as wide as it
+    needs.
     Timing: a beat per cycle; it can be read `WinogradPlan.write_cycles` + 1 after it was taken.
     """
 
@@ -24,9 +25,9 @@ class TileStore(wiring.Component):
         self.plan = plan
         self.tile_bits = sum(term.bits for term in plan.numbers.activation_transform.outputs)
         super().__init__({
-            "take": In(1), "beat": In(beat_layout(plan.input_format, plan.lanes_in)),
+            "take": In(1), "last": In(1), "beat": In(beat_layout(plan.input_format, plan.lanes_in)),
             "switch": In(sum(plan.numbers.activation_transform.switch_bits)),
-            "word": In(range(plan.words)), "parity": In(1),
+            "word": In(range(plan.words)), "tile": In(range(plan.store_tiles)),
             "operands": Out(self.tile_bits * plan.fold.operands),
         })
 
@@ -36,16 +37,17 @@ class TileStore(wiring.Component):
         plan = self.plan
         tiles = self._transformed(m)
         parts = plan.fold.operands // plan.fold.lanes
-        word, part, parity = self._written(m, parts)
+        word, part, tile = self._written(m, parts)
         cycles = plan.write_cycles
         word_bits = (plan.words - 1).bit_length()
-        address = Cat(delay(m, word, cycles, "word"), delay(m, parity, cycles, "parity"))
+        words = (plan.store_tiles - 1 << word_bits) + plan.words
+        address = Cat(delay(m, word, cycles, "word"), delay(m, tile, cycles, "tile"))
         write, at = delay(m, self.take, cycles, "write", resets=True), delay(m, part, cycles, "part")
         operands = Signal(len(self.operands), reset_less=True)
         for index in range(parts):
-            m.submodules[f"memory_{index}"] = memory = Storage(len(tiles), (1 << word_bits) + plan.words)
+            m.submodules[f"memory_{index}"] = memory = Storage(len(tiles), words)
             m.d.comb += [
-                memory.read_address.eq(Cat(self.word[:word_bits], self.parity)),
+                memory.read_address.eq(Cat(self.word[:word_bits], self.tile)),
                 memory.write_address.eq(address),
                 memory.write_data.eq(tiles),
                 memory.write.eq(write & (at == index)),
@@ -71,14 +73,11 @@ class TileStore(wiring.Component):
         return delay(m, Cat(*tiles), late, "transformed")
 
     def _written(self, m: Module, parts: int) -> tuple[Signal, Signal, Signal]:
-        """Return word, part of the word, and parity of the beat that arrives."""
-        plan = self.plan
-        word, part = Signal(range(plan.words), name="arriving_word"), Signal(range(parts), name="arriving_part")
-        parity = Signal(init=1, name="arriving_parity")
+        """Return word, part of the word, and tile of the beat that arrives."""
+        word, part = Signal(range(self.plan.words), name="arriving_word"), Signal(range(parts), name="arriving_part")
+        tile = Signal(range(self.plan.store_tiles), name="arriving_tile")
         with m.If(self.take):
-            m.d.sync += part.eq(Mux(part == parts - 1, 0, part + 1))
+            m.d.sync += [part.eq(Mux(part == parts - 1, 0, part + 1)), tile.eq(tile + self.last)]
             with m.If(part == parts - 1):
-                m.d.sync += word.eq(Mux(word == plan.words - 1, 0, word + 1))
-                with m.If(word == plan.words - 1):
-                    m.d.sync += parity.eq(~parity)
-        return word, part, parity
+                m.d.sync += word.eq(Mux(self.last, 0, word + 1))
+        return word, part, tile

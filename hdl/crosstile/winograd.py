@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .streams import CreditQueue, beat_layout, delay
+from .tile_arrival import TileArrival
 from .tile_store import TileStore
 from .winograd_plan import OPERAND_CYCLES, WinogradPlan
 from .winograd_products import WinogradProducts
@@ -16,7 +17,8 @@ class WinogradEngine(wiring.Component):
     """Multiplies tiles between Winograd's transforms, for kernels of 3, 2 and 1 along each axis.
 
         input ─▶ Bᵀ ─▶ tile store ─▶ multipliers ─▶ Σ channels ─▶ Aᵀ ─▶ queue ─▶ output
-                            ▲             ▲                         ▲
+                  ▲         ▲             ▲                         ▲
+        arrival ──┘         │             │                         │
         sequencer ──────────┴── weights ──┴──────── sizes ──────────┘
 
     One array serves every part of the kernel, whatever its sizes (the Winograd method compatible with
@@ -25,8 +27,8 @@ class WinogradEngine(wiring.Component):
     Parameters: `plan`, the layer and its fold; `depth`, places of the output queue, 1 or more.
     Members: `input`, beats of (channel, place in the tile); `output`, beats of (link of each axis, filter), where
     `WinogradNumbers.partial_sum_transform` says which links are valid for a size.
-    Timing: see `WinogradPlan.operations`; partial sums enter the queue `WinogradPlan.pipeline_cycles` after the
-    operation that ends their pass.
+    Timing: see `WinogradPlan.arrival_operations` and `operations`; partial sums enter the queue
+    `WinogradPlan.pipeline_cycles` after the operation that ends their pass.
     """
 
     input: stream.Interface
@@ -46,21 +48,25 @@ class WinogradEngine(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.sequencer = sequencer = WinogradSequencer(plan)
+        m.submodules.arrival = arrival = TileArrival(plan)
         m.submodules.store = store = TileStore(plan)
         m.submodules.products = products = WinogradProducts(plan)
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         late, lead = plan.weight_cycles, plan.weight_cycles + OPERAND_CYCLES + plan.tree_levels
         m.d.comb += [
-            sequencer.input_valid.eq(self.input.valid),
-            self.input.ready.eq(sequencer.take),
+            arrival.valid.eq(self.input.valid),
+            self.input.ready.eq(arrival.ready),
+            arrival.taken.eq(sequencer.taken),
+            sequencer.complete.eq(arrival.complete),
             sequencer.credit.eq(queue.credit),
             queue.reserve.eq(sequencer.reserve),
             store.take.eq(self.input.valid & self.input.ready),
             store.beat.eq(self.input.p),
-            store.switch.eq(sequencer.arrival_switch),
+            store.last.eq(arrival.last),
+            store.switch.eq(arrival.switch),
             store.word.eq(delay(m, sequencer.word, late, "word")),
-            store.parity.eq(delay(m, sequencer.parity, late, "parity")),
+            store.tile.eq(delay(m, sequencer.tile, late, "tile")),
             products.address.eq(sequencer.base + sequencer.weight),
             products.switch.eq(sequencer.switch),
             products.operands.eq(store.operands),

@@ -130,7 +130,6 @@ class WinogradLayerPlan:
         work      products that the outputs need, if all tiles were full
         edges     tiles that are not full; less than 0 where tiles of nothing but padding are left out
         arrival   tiles that take longer to arrive than to multiply
-        fill      the frame's first tile arrives
         waiting   for input, for another stage, or for room behind
         """
         engine = self.engine
@@ -138,10 +137,8 @@ class WinogradLayerPlan:
         needed = self.layer.geometry.macs / self.limit
         made = engine.tiles * engine.pass_operations * self.multipliers
         slots = engine.tiles * engine.slot_cycles * self.multipliers
-        frame = engine.cycles_per_frame * self.multipliers
         parts = {
-            "work": needed, "edges": made - needed, "arrival": slots - made, "fill": frame - slots,
-            "waiting": total - frame,
+            "work": needed, "edges": made - needed, "arrival": slots - made, "waiting": total - slots,
         }
         return {name: part / total for name, part in parts.items()}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 from crosstile_golden.errors import CrosstileError
@@ -11,7 +11,7 @@ from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.winograd import TILE
 
-from .timing import Operations
+from .timing import Input, Node, Operations, Queue
 from .winograd_fold import TileFold, check_winograd, legal_tile_folds
 from .winograd_numbers import WEIGHT_STORES, WinogradNumbers
 from .winograd_program import AxisProgram, axis_programs
@@ -19,7 +19,8 @@ from .winograd_program import AxisProgram, axis_programs
 OPERAND_CYCLES = 4  # issue -> tile store -> operand -> multiplier's input -> product
 SUM_CYCLES = 1      # the last products of a pass -> partial sums
 ARRIVE_CYCLES = 1   # a beat -> the activation transform's input
-LEAST_SLOT = 2      # operations in which the next tile's step is fetched
+LEAST_SLOT = 2      # cycles in which the next tile's step is fetched
+TOKEN_CYCLES = 1    # a tile is there -> its first operation
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class WinogradPlan:
         sums = Aᵀ [ Σ_channel (G w) ⊙ (Bᵀ x) ]      tile by tile, part by part of the kernel, filter by filter
 
     Tiles of `fold.lanes` channels arrive in the order of `programs` (outermost axis first), then channels. Each is
-    transformed once and kept while all filters see it; the next tile arrives meanwhile. Channels add up between the
+    transformed once and kept while all filters see it; the next tiles arrive meanwhile. Channels add up between the
     transforms. What leaves are partial sums of outputs, exact: the 2^D that divides them is gone
     (the Winograd method compatible with multi-dimensional networks, claims 1 to 6).
 
@@ -149,7 +150,7 @@ class WinogradPlan:
 
     @property
     def settle_cycles(self) -> int:
-        """Idle operations between a tile's last beat and its first pass, for it to be written."""
+        """Cycles by which a tile is written later than its weights are read."""
         return self.write_cycles - self.weight_cycles
 
     @property
@@ -158,30 +159,43 @@ class WinogradPlan:
         return self.filter_groups * self.channel_groups
 
     @property
-    def slot_cycles(self) -> int:
-        """Operations per tile: its passes, during whose last the next tile arrives; 2 at least."""
-        return max(self.pass_operations, self.beats_per_tile + self.settle_cycles, LEAST_SLOT)
+    def arrival_cycles(self) -> int:
+        """Cycles in which a tile arrives, 2 at least."""
+        return max(self.beats_per_tile, LEAST_SLOT)
 
     @property
-    def arrival(self) -> int:
-        """The operation of a slot with which the next tile's first beat is taken: as late as possible."""
-        return self.slot_cycles - self.settle_cycles - self.beats_per_tile
+    def slot_cycles(self) -> int:
+        """Operations per tile: its passes, or as many as the next tile takes to arrive."""
+        return max(self.pass_operations, self.arrival_cycles)
+
+    @property
+    def store_tiles(self) -> int:
+        """Tiles that are kept, a power of two: the one multiplied, and so many that it never waits for the next.
+
+        A place is free from a tile's first operation on; its next tile arrives, settles, and is there.
+        """
+        turn = self.beats_per_tile + self.settle_cycles + TOKEN_CYCLES
+        return 1 << ceil(turn / self.slot_cycles).bit_length()
+
+    @cached_property
+    def arrival_operations(self) -> Operations:
+        """One frame of what arrives: a tile's first beat needs its place, and its last completes it."""
+        takes, first, last = (np.zeros(self.arrival_cycles, np.bool_) for _ in range(3))
+        takes[: self.beats_per_tile] = first[0] = last[self.beats_per_tile - 1] = True
+        return Operations(takes, first, last).repeated(self.tiles)
 
     @cached_property
     def operations(self) -> Operations:
-        """One frame: the first tile arrives, then all are multiplied, each while the next arrives."""
-        arrives = np.zeros(self.slot_cycles, np.bool_)
-        arrives[self.arrival : self.arrival + self.beats_per_tile] = True
-        sends = np.zeros(self.slot_cycles, np.bool_)
+        """One frame of what is multiplied: a tile's first operation takes it, and each pass sends a beat."""
+        takes, sends = np.zeros(self.slot_cycles, np.bool_), np.zeros(self.slot_cycles, np.bool_)
+        takes[0] = True
         sends[self.channel_groups - 1 : self.pass_operations : self.channel_groups] = True
-        first, tiles = arrives[self.arrival :], self.tiles
-        takes = np.concatenate([first, np.tile(arrives, tiles - 1), np.zeros_like(arrives)])
-        return Operations(takes, np.concatenate([np.zeros_like(first), np.tile(sends, tiles)]))
+        return Operations(takes, sends).repeated(self.tiles)
 
     @property
     def cycles_per_frame(self) -> int:
         """Cycles from a frame's first operation to the next frame's, when never kept waiting."""
-        return self.slot_cycles * (self.tiles + 1) - self.arrival
+        return self.slot_cycles * self.tiles
 
     @property
     def tree_levels(self) -> int:
@@ -210,6 +224,15 @@ class WinogradPlan:
 
     @property
     def store_memory_bits(self) -> int:
-        """Bits of transformed activations kept: two tiles of all channels."""
+        """Bits of transformed activations kept: all channels of `store_tiles`."""
         bits = sum(term.bits for term in self.numbers.activation_transform.outputs)
-        return 2 * self.layer.geometry.in_channels * bits
+        return self.store_tiles * self.layer.geometry.in_channels * bits
+
+
+def winograd_nodes(plan: WinogradPlan, inputs: list[Input], outputs: list[Queue]) -> list[Node]:
+    """Return the timing model: what arrives, and what is multiplied; between them the tiles that wait."""
+    tiles = Queue(plan.store_tiles - 1, TOKEN_CYCLES)
+    return [
+        Node(plan.arrival_operations, plan.settle_cycles, [tiles], inputs),
+        Node(plan.operations, plan.pipeline_cycles, outputs, [Input(tiles)]),
+    ]

@@ -1,6 +1,6 @@
 """The sequencer of the Winograd engine: one operation per cycle, in a fixed order."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,12 +32,11 @@ def _reach(plan: WinogradPlan, axis: int) -> int:
 class TileSteps(wiring.Component):
     """Presents the present tile along one axis; the next is fetched meanwhile.
 
-    Members: `word`, see `step_layout`, in registers; `ready`, it is there; `advance`, the next from the next cycle on,
-    after the last the first again.
-    Timing: `ready` rises two cycles after reset; `advance` every second cycle at most.
+    Members: `word`, see `step_layout`, in registers; `advance`, the next from the next cycle on, after the last the
+    first again.
+    Timing: `advance` every second cycle at most, and not in the first after reset.
     """
 
-    ready: Signal
     advance: Signal
 
     def __init__(self, plan: WinogradPlan, axis: int):
@@ -45,80 +44,71 @@ class TileSteps(wiring.Component):
         steps, reach = plan.programs[axis].steps, _reach(plan, axis)
         self.words = [
             {
-                "base": step.part * reach, "last": step is steps[-1],
+                "base": step.part * reach, "last": int(step is steps[-1]),
                 "switch": plan.numbers.kernel[axis].index(step.size) if len(plan.numbers.kernel[axis]) > 1 else 0,
             }
             for step in steps
         ]
-        super().__init__({"word": Out(self.layout), "ready": Out(1), "advance": In(1)})
+        super().__init__({"word": Out(self.layout, init=self.words[0]), "advance": In(1)})
 
     def elaborate(self, _platform: object) -> Module:
-        """Return the stored steps and a register."""
+        """Return the stored steps, from the second on, and a register that begins with the first."""
         m = Module()
-        m.submodules.program = program = Program(self.layout, self.words)
-        step = program.ready & (self.advance | ~self.ready)
+        m.submodules.program = program = Program(self.layout, [*self.words[1:], self.words[0]])
         fetch = Signal()  # a cycle late: whatever advances is late in its cycle, too
         m.d.comb += program.advance.eq(fetch)
-        m.d.sync += fetch.eq(step)
-        with m.If(step):
-            m.d.sync += [self.word.as_value().eq(program.word.as_value()), self.ready.eq(1)]
+        m.d.sync += fetch.eq(self.advance)
+        with m.If(self.advance):
+            m.d.sync += self.word.as_value().eq(program.word.as_value())
         return m
 
 
 class WinogradSequencer(wiring.Component):
     """Walks tiles, outermost axis first; of each all filters, and of each filter all channels.
 
-    While a tile is multiplied the next one arrives: `WinogradPlan.operations` has every cycle.
-
-    Members: `input_valid` and `take`, the handshake of the beats; `credit` and `reserve`, the places of the output
-    queue; in the cycle of issue `issue`, `last` of a pass, `weight` and `word`, addresses; `base`, what the tile's part
-    adds to the weights' address; `parity`, which of two tiles is multiplied; `switch`, its sizes; in the cycle of a
-    beat `arrival_switch`, the sizes of the tile that arrives.
-    Timing: an operation per cycle unless `take` waits for `input_valid` or `reserve` for `credit`.
+    Members: `complete`, the next tile is there, and `taken`, with its first operation; `credit` and `reserve`, the
+    places of the output queue; in the cycle of issue `issue`, `last` of a pass, `weight`, `word` and `tile`, addresses;
+    `base`, what the tile's part adds to the weights' address; `switch`, its sizes.
+    Timing: an operation per cycle unless a tile's first waits for `complete` or `reserve` for `credit`; see
+    `WinogradPlan.operations`.
     """
 
-    input_valid: Signal
-    take: Signal
+    complete: Signal
+    taken: Signal
     credit: Signal
     reserve: Signal
     issue: Signal
     last: Signal
     weight: Signal
     word: Signal
+    tile: Signal
     base: Signal
-    parity: Signal
     switch: Signal
-    arrival_switch: Signal
 
     def __init__(self, plan: WinogradPlan):
         self.plan = plan
-        switch_bits = sum(plan.numbers.activation_transform.switch_bits)
         super().__init__({
-            "input_valid": In(1), "take": Out(1), "credit": In(1), "reserve": Out(1),
+            "complete": In(1), "taken": Out(1), "credit": In(1), "reserve": Out(1),
             "issue": Out(1), "last": Out(1), "weight": Out(range(plan.pass_operations)),
-            "word": Out(range(plan.words)), "base": Out(range(len(plan.numbers.weight_words))), "parity": Out(1),
-            "switch": Out(switch_bits), "arrival_switch": Out(switch_bits),
+            "word": Out(range(plan.words)), "tile": Out(range(plan.store_tiles)),
+            "base": Out(range(len(plan.numbers.weight_words))),
+            "switch": Out(sum(plan.numbers.activation_transform.switch_bits)),
         })
 
     def elaborate(self, _platform: object) -> Module:
         """Return the counters: operations of a tile, and tiles along each axis."""
         m = Module()
         plan = self.plan
-        cycle = Signal(range(plan.slot_cycles), init=plan.arrival)
-        computes, frame_end, go = Signal(), Signal(), Signal()
-
-        def due(name: str, first: int, count: int) -> Value:
-            return self._due(m, name, cycle, range(first, first + count), go, frame_end)
-
-        end = due("end", plan.slot_cycles - 1, 1)
-        base, switch, ready, last_tile = self._steps(m, "tile", go & end & computes)
-        arrives = due("arrives", plan.arrival, plan.beats_per_tile) & ~frame_end
-        works = due("works", 0, plan.pass_operations) & computes
+        cycle = Signal(range(plan.slot_cycles))
+        go = Signal()
+        first = self._due(m, "first", cycle, range(1), go)
+        end = self._due(m, "end", cycle, range(plan.slot_cycles - 1, plan.slot_cycles), go)
+        works = self._due(m, "works", cycle, range(plan.pass_operations), go)
+        base, switch = tile_steps(m, plan, "tile", go & end)
         word, pass_end = self._words(m, go & works)
         m.d.comb += [
-            frame_end.eq(computes & last_tile),
-            self.take.eq(arrives & ready & (~(works & pass_end) | self.credit)),
-            go.eq(ready & (~arrives | self.input_valid) & (~(works & pass_end) | self.credit)),
+            go.eq((~first | self.complete) & (~(works & pass_end) | self.credit)),
+            self.taken.eq(go & first),
             self.reserve.eq(go & works & pass_end),
             self.issue.eq(go & works),
             self.last.eq(pass_end),
@@ -128,48 +118,20 @@ class WinogradSequencer(wiring.Component):
             self.switch.eq(switch),
         ]
         with m.If(go):
-            m.d.sync += cycle.eq(cycle + 1)
-            with m.If(end):
-                m.d.sync += [
-                    cycle.eq(Mux(frame_end, plan.arrival, 0)),
-                    computes.eq(~frame_end),
-                    self.parity.eq(self.parity ^ ~frame_end),
-                ]
-        if len(self.arrival_switch):
-            m.d.comb += self.arrival_switch.eq(self._steps(m, "arrival", go & end & ~frame_end)[1])
+            m.d.sync += [cycle.eq(Mux(end, 0, cycle + 1)), self.tile.eq(self.tile + end)]
         return m
 
-    def _due(self, m: Module, name: str, cycle: Value, when: range, go: Value, frame_end: Value) -> Value:
+    def _due(self, m: Module, name: str, cycle: Value, when: range, go: Value) -> Value:
         """Return a register that is high in the operations `when` of a tile: nothing is compared in their cycle."""
-        size, arrival = self.plan.slot_cycles, self.plan.arrival
+        size = self.plan.slot_cycles
         if len(when) == size:
             return Const(1, 1)
-        flag = Signal(name=f"{name}_due", init=arrival in when)
-        with m.If(go):
-            with m.If(cycle == size - 1):
-                m.d.sync += flag.eq(Mux(frame_end, arrival in when, 0 in when))
-            with m.Elif(cycle == (when.start - 1) % size):
-                m.d.sync += flag.eq(1)
-            with m.Elif(cycle == when.stop - 1):
-                m.d.sync += flag.eq(0)
+        flag = Signal(name=f"{name}_due", init=0 in when)
+        with m.If(go & (cycle == (when.start - 1) % size)):
+            m.d.sync += flag.eq(1)
+        with m.Elif(go & (cycle == when.stop - 1)):
+            m.d.sync += flag.eq(0)
         return flag
-
-    def _steps(self, m: Module, name: str, advance: Value) -> tuple[Value, Value, Value, Value]:
-        """Return of the present tile the weights' base, the switch, that it is there, and that it is the last."""
-        steps = [TileSteps(self.plan, axis) for axis in range(len(self.plan.programs))]
-        inner_last: Value = Const(1, 1)
-        for axis in reversed(range(len(steps))):
-            m.submodules[f"{name}_{axis}"] = steps[axis]
-            m.d.comb += steps[axis].advance.eq(advance & inner_last)
-            inner_last = inner_last & steps[axis].word.last
-        bases = Signal(len(self.base), name=f"{name}_base")
-        switch = Signal(len(self.switch), name=f"{name}_switch")
-        m.d.comb += bases.eq(sum((step.word.base for step in steps), Const(0)))
-        offset = 0
-        for step in steps:
-            m.d.comb += switch[offset : offset + len(step.word.switch)].eq(step.word.switch)
-            offset += len(step.word.switch)
-        return bases, switch, steps[0].ready, inner_last
 
     def _words(self, m: Module, step: Value) -> tuple[Value, Value]:
         """Return the tile store's word, and whether it ends a pass: channel groups, passes, then turns over groups."""
@@ -182,6 +144,18 @@ class WinogradSequencer(wiring.Component):
         with m.If(step & pass_end & passes_end):
             m.d.sync += turn.eq(Mux(turn == plan.words - plan.channel_groups, 0, turn + plan.channel_groups))
         return (turn + channel)[: len(self.word)], pass_end
+
+
+def tile_steps(m: Module, plan: WinogradPlan, name: str, advance: Value) -> tuple[Value, Value]:
+    """Return of the present tile the weights' base and the switch; `advance` goes to the next, innermost axis first."""
+    steps = [TileSteps(plan, axis) for axis in range(len(plan.programs))]
+    for axis in reversed(range(len(steps))):
+        m.submodules[f"{name}_{axis}"] = steps[axis]
+        m.d.comb += steps[axis].advance.eq(advance)
+        advance = advance & steps[axis].word.last
+    base = Signal(range(len(plan.numbers.weight_words)), name=f"{name}_base")
+    m.d.comb += base.eq(sum((step.word.base for step in steps), Const(0)))
+    return base, Cat(step.word.switch for step in steps)
 
 
 def _counter(m: Module, size: int, step: Value, name: str) -> tuple[Value, Value]:

@@ -10,6 +10,7 @@ from crosstile.network_plan import NetworkPlan
 from crosstile.stages import INPUT
 from crosstile.tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
 from crosstile.timing import QUEUE_CYCLES, Counts, Input, Node, Operations, Queue, Timing, queue_cycles
+from crosstile.winograd_plan import WinogradPlan, winograd_nodes
 
 START_CYCLES = 1  # from reset to the first operation that needs no beat
 LATE_BEATS = 20  # of a frame, at most, where random graphs let them show later than their places are reserved
@@ -208,7 +209,8 @@ def graph_of(plan: NetworkPlan) -> list[Node]:
     """Return a network's stages as nodes, straight from its stages: splits from beats, not from lanes."""
     nodes: list[list[Node]] = []
     for stage, depths in zip(plan.stages, plan.depths, strict=True):
-        first = stage.plan.writer_operations if isinstance(stage.plan, TileIntegratorPlan) else stage.plan.operations
+        reads = {TileIntegratorPlan: "writer_operations", WinogradPlan: "arrival_operations"}
+        first = getattr(stage.plan, reads.get(type(stage.plan), "operations"))
         taken = [(stage.main, first.beats_in)]
         if stage.residual is not None:
             taken.append((stage.residual, stage.plan.operations.beats_out))
@@ -221,6 +223,8 @@ def graph_of(plan: NetworkPlan) -> list[Node]:
         outputs = [Queue(depth, queue_cycles(depth)) for depth in depths]
         if isinstance(stage.plan, TileIntegratorPlan):
             nodes.append(tile_integrator_nodes(stage.plan, inputs, outputs))
+        elif isinstance(stage.plan, WinogradPlan):
+            nodes.append(winograd_nodes(stage.plan, inputs, outputs))
         else:
             nodes.append([Node(stage.plan.operations, stage.plan.pipeline_cycles, outputs, inputs)])
     return list(chain.from_iterable(nodes))

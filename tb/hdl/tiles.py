@@ -4,9 +4,9 @@ import itertools
 from typing import Any
 
 import numpy as np
-from crosstile.timing import QUEUE_CYCLES
+from crosstile.timing import QUEUE_CYCLES, Input, Queue, predict
 from crosstile.winograd import WinogradEngine
-from crosstile.winograd_plan import WinogradPlan
+from crosstile.winograd_plan import WinogradPlan, winograd_nodes
 from crosstile.winograd_program import TileStep
 from crosstile_golden.numbers import Integers
 from crosstile_golden.winograd import TILE
@@ -86,8 +86,8 @@ def prove_tiles(plan: WinogradPlan, count: int = 2, dut: Any = None, **settings:
         found = {lane: beat >> lane * plan.numbers.tile_bits & (1 << plan.numbers.tile_bits) - 1 for lane in links}
         assert found == links, f"beat {index}"
     if settings.get("stall", "none") == "none":
-        sends = np.flatnonzero(np.tile(plan.operations.sends, count))
-        first = run.taken[0]  # from which on nothing waits
-        assert run.cycles == (sends + first + plan.pipeline_cycles + QUEUE_CYCLES).tolist()
-        assert first == 2  # a cycle for the first tile's step, one for its register
+        queue = Queue(plan.pipeline_cycles + 4)
+        predict(winograd_nodes(plan, [Input(None, start=1 - QUEUE_CYCLES)], [queue]), count)
+        assert run.cycles == queue.shows
+        assert run.taken[0] == 1  # a cycle until the first place is offered
     return run
