@@ -11,6 +11,7 @@ from crosstile_golden.numbers import NumberFormat
 
 from .crosspoint import CrosspointEngine
 from .crosspoint_plan import CrosspointPlan
+from .joints import Fork, Join, Split
 from .line_buffer import LineBuffer
 from .line_buffer_plan import LineBufferPlan
 from .network_plan import NetworkPlan
@@ -21,7 +22,7 @@ from .pulse_plan import PulsePlan
 from .reuse_stage import ReuseStage
 from .reuse_stage_plan import ReuseStagePlan
 from .stages import INPUT, BlockPlan, Source, StreamPlan
-from .streams import Fork, Join, Split, beat_layout, delay
+from .streams import beat_layout, delay
 from .tile_integrators import TileIntegrators
 from .tile_integrators_plan import TileIntegratorPlan
 from .weight_port import WeightPort

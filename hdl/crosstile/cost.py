@@ -56,11 +56,11 @@ def buffer_cells(plan: LineBufferPlan) -> int:
 
 def estimated_cells(plan: EnginePlan) -> int:
     """Return the cells of a layer's stages together."""
-    buffers = sum(buffer_cells(stage) for stage in plan.stages if isinstance(stage, LineBufferPlan))
     if isinstance(plan, WinogradLayerPlan):
-        return buffers + winograd_cells(plan)
+        return sum(map(buffer_cells, plan.engine.buffers)) + winograd_cells(plan)
     if isinstance(plan, ReuseLayerPlan):
         return reuse_cells(plan)
+    buffers = sum(buffer_cells(stage) for stage in plan.stages if isinstance(stage, LineBufferPlan))
     return buffers + engine_cells(plan.engine)
 
 
@@ -82,7 +82,7 @@ def winograd_cells(plan: WinogradLayerPlan) -> int:
     adders = fold.products * positions * sum_bits
     partial_sums = fold.filter_lanes * PARTIAL_SUM_ADDERS[axis] * sum_bits
     parts = fold.operands // fold.lanes
-    store = parts * storage_cells(fold.lanes * positions * operand_bits, 2 * engine.words)
+    store = parts * storage_cells(fold.lanes * positions * operand_bits, engine.store_tiles * engine.words)
     links = engine.lanes_out * sum_bits
     meet = 3 * links if len(engine.numbers.combinations) > 1 else 0
     lanes = plan.integrators.lanes_out * 4 * sum_bits

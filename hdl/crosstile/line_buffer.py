@@ -13,11 +13,7 @@ from .streams import CreditQueue, beat_layout, delay
 
 
 class LineBuffer(wiring.Component):
-    """Collects under each position the activations of the last rows, see `LineBufferPlan`.
-
-    A word of the memory holds one position of all kept rows. Each beat that arrives reads its word, joins it at
-    the lower end, and the word moves up by a row: no row is ever searched for. A window that is sent again is
-    read from the words as they are: nothing arrives, and nothing moves.
+    """Collects under each position the activations of the last rows, and queues them: see `LineWindows`.
 
     Parameters: `plan`; `depth`, places of the output queue.
     Timing: a beat per cycle, rows of padding included; `LineBufferPlan.pipeline_cycles` from a beat to what it
@@ -30,10 +26,48 @@ class LineBuffer(wiring.Component):
     def __init__(self, plan: LineBufferPlan, depth: int):
         self.plan = plan
         self.depth = depth
-        self.input_layout = beat_layout(plan.number_format, plan.lanes_in)
         self.output_layout = beat_layout(plan.number_format, plan.lanes_out)
         super().__init__({
-            "input": In(stream.Signature(self.input_layout)), "output": Out(stream.Signature(self.output_layout)),
+            "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),
+            "output": Out(stream.Signature(self.output_layout)),
+        })
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the windows before a queue."""
+        m = Module()
+        m.submodules.windows = windows = LineWindows(self.plan)
+        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        wiring.connect(m, wiring.flipped(self.input), windows.input)
+        wiring.connect(m, queue.output, wiring.flipped(self.output))
+        m.d.comb += [
+            windows.credit.eq(queue.credit),
+            queue.reserve.eq(windows.reserve),
+            queue.beat.as_value().eq(windows.beat),
+            queue.push.eq(delay(m, windows.reserve, self.plan.pipeline_cycles, "push", resets=True)),
+        ]
+        return m
+
+
+class LineWindows(wiring.Component):
+    """Collects under each position the activations of the last rows, see `LineBufferPlan`, for whoever has room.
+
+    A word of the memory holds one position of all kept rows. Each beat that arrives reads its word, joins it at
+    the lower end, and the word moves up by a row: no row is ever searched for. A window that is sent again is
+    read from the words as they are: nothing arrives, and nothing moves.
+
+    Members: `input`; `credit`, there is room for a beat, and `reserve`, it is taken; `beat`.
+    Timing: a beat per cycle, rows of padding included; `beat` comes `LineBufferPlan.pipeline_cycles` after `reserve`.
+    """
+
+    input: stream.Interface
+    credit: Signal
+    reserve: Signal
+
+    def __init__(self, plan: LineBufferPlan):
+        self.plan = plan
+        super().__init__({
+            "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),
+            "credit": In(1), "reserve": Out(1), "beat": Out(plan.lanes_out * plan.number_format.bits),
         })
 
     def _program(self) -> Program:
@@ -50,18 +84,16 @@ class LineBuffer(wiring.Component):
         """Return the sequencer, the memory and the beat of taps."""
         m = Module()
         plan = self.plan
-        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
         m.submodules.rows = rows = self._program()
-        wiring.connect(m, queue.output, wiring.flipped(self.output))
         word = Signal(range(plan.words), name="word")
         word_last = Signal()
         free, go = Signal(), Signal()
         m.d.comb += [
             word_last.eq(word == plan.words - 1),
-            free.eq(rows.ready & (~rows.word.emit | queue.credit)),
+            free.eq(rows.ready & (~rows.word.emit | self.credit)),
             self.input.ready.eq(rows.word.intake & free),
             go.eq(free & (~rows.word.intake | self.input.valid)),
-            queue.reserve.eq(go & rows.word.emit),
+            self.reserve.eq(go & rows.word.emit),
             rows.advance.eq(go & word_last),
         ]
         with m.If(go):
@@ -72,10 +104,7 @@ class LineBuffer(wiring.Component):
         kept = self._kept(m, word, delay(m, moves, cycles, "keep", resets=True), arrived)
         window = self._window(m, rows.word, [*kept, arrived])
         taps = delay(m, rows.word.taps, cycles, "taps")
-        m.d.comb += [
-            queue.beat.as_value().eq(self._beat(m, window, taps)),
-            queue.push.eq(delay(m, queue.reserve, plan.pipeline_cycles, "push", resets=True)),
-        ]
+        m.d.comb += self.beat.eq(self._beat(m, window, taps))
         return m
 
     def _kept(self, m: Module, address: Value, keep: Value, arrived: Value) -> list[Value]:

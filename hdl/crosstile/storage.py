@@ -1,6 +1,6 @@
 """A memory with one port to read and one to write, as block RAMs have them."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,15 +9,16 @@ from amaranth.lib.wiring import In, Out
 class Storage(wiring.Component):
     """Words of `width` bits at `depth` addresses; starts as zeros, and is not cleared by reset.
 
-    Whoever uses it never reads and writes one address in the same cycle: what is read then is undefined. Block
-    RAMs differ in that case, and synthesis would build logic around them to agree with the Verilog; so a read
-    that meets a write does not happen at all, which a comparator of addresses makes plain to see.
+    What is read of an address in the cycle in which it is written is undefined, and never used. Block RAMs differ in
+    that case, and synthesis would build logic around them to agree with the Verilog there, before their enables and
+    behind their outputs; the memory's attribute tells it not to.
 
-    Members: `read_address`; `read_data` one cycle later; `write_address`, `write_data`, `write`.
+    Parameters: `cycles`, 1 or 2: with a register, as block RAMs have within.
+    Members: `read_address`; `read_data` so many `cycles` later; `write_address`, `write_data`, `write`.
     """
 
-    def __init__(self, width: int, depth: int):
-        self.width, self.depth = width, depth
+    def __init__(self, width: int, depth: int, cycles: int = 1):
+        self.width, self.depth, self.cycles = width, depth, cycles
         super().__init__({
             "read_address": In(range(depth)), "read_data": Out(width),
             "write_address": In(range(depth)), "write_data": In(width), "write": In(1),
@@ -26,12 +27,17 @@ class Storage(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Return the memory."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": 1}
+        )
         read, write = memory.read_port(domain="sync"), memory.write_port()
+        word: Value = read.data
+        if self.cycles > 1:
+            word = Signal(self.width, name="word", reset_less=True)
+            m.d.sync += word.eq(read.data)
         m.d.comb += [
             read.addr.eq(self.read_address),
-            read.en.eq(~(self.write & (self.read_address == self.write_address))),
-            self.read_data.eq(read.data),
+            self.read_data.eq(word),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
             write.en.eq(self.write),

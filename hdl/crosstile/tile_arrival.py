@@ -10,17 +10,19 @@ from .winograd_sequencer import tile_steps
 
 
 class TileArrival(wiring.Component):
-    """Takes the beats of a tile while the tile store has a place for it, and tells when the tile is there.
+    """Promises the line buffer a place for each tile, and tells when the tile is there.
 
-    Members: `valid` and `ready`, the handshake of the beats, of which `ready` is a register: so no path leads from the
-    engine through the queue before it; `last`, with a tile's last beat; `switch`, the sizes of the tile that arrives;
-    `complete`, a tile is there that was not `taken` yet.
-    Timing: a beat per cycle, a tile of a single beat every second; see `WinogradPlan.arrival_operations`. A tile is
-    complete `WinogradPlan.settle_cycles` + 1 after its last beat; a place is free a cycle after `taken`.
+    The tile store is so the queue between both: beats need none, and no path leads through one.
+
+    Members: `credit`, there is room for a beat, and `reserve`, it will come; as it comes `take`, and `last` of its
+    tile; `switch`, its sizes, a cycle before; `complete`, a tile is there that was not `taken` yet.
+    Timing: a beat per cycle, see `WinogradPlan.arrival_operations`; a tile is complete
+    `WinogradPlan.arrival_pipeline_cycles` + 1 after its last `reserve`; a place is free a cycle after `taken`.
     """
 
-    valid: Signal
-    ready: Signal
+    credit: Signal
+    reserve: Signal
+    take: Signal
     last: Signal
     switch: Signal
     complete: Signal
@@ -29,7 +31,7 @@ class TileArrival(wiring.Component):
     def __init__(self, plan: WinogradPlan):
         self.plan = plan
         super().__init__({
-            "valid": In(1), "ready": Out(1), "last": Out(1),
+            "credit": Out(1, init=1), "reserve": In(1), "take": Out(1), "last": Out(1),
             "switch": Out(sum(plan.numbers.activation_transform.switch_bits)), "complete": Out(1), "taken": In(1),
         })
 
@@ -37,35 +39,32 @@ class TileArrival(wiring.Component):
         """Return the counts of free places and of complete tiles."""
         m = Module()
         plan = self.plan
-        take = self.valid & self.ready
-        first, last, first_next = self._beats(m, take)
-        places = plan.store_tiles - 1
-        free, free_next = (Signal(range(places + 1), init=places, name=f"free{end}") for end in ("", "_next"))
-        held, held_next = (Signal(range(places + 1), name=f"complete_count{end}") for end in ("", "_next"))
-        settled = delay(m, take & last, plan.settle_cycles, "settled", resets=True)
-        pauses = take if plan.beats_per_tile == 1 else Const(0)
+        cycles, places = plan.buffers[-1].pipeline_cycles, plan.store_tiles - 1
+        first, last = self._beats(m)
+        free, held = Signal(range(places + 1), init=places, name="free"), Signal(range(places + 1), name="held")
+        ends = delay(m, self.reserve & last, cycles - 1, "ends", resets=True)
+        settled = delay(m, ends, 1 + plan.settle_cycles, "settled", resets=True)
+        begins = self.reserve & first
         m.d.comb += [
-            self.last.eq(last),
-            free_next.eq(free + self.taken - (take & first)),
-            held_next.eq(held + settled - self.taken),
-            self.switch.eq(tile_steps(m, plan, "arrival", take & last)[1]),
+            self.take.eq(delay(m, self.reserve, cycles, "take", resets=True)),
+            self.switch.eq(tile_steps(m, plan, "arrival", ends, early=True)[1]),
         ]
+        # `reserve` and `taken` come late in their cycle, so what follows from either is worked out beside them.
         m.d.sync += [
-            free.eq(free_next),
-            held.eq(held_next),
-            self.ready.eq(~pauses & (~first_next | (free_next != 0))),
-            self.complete.eq(held_next != 0),
+            self.last.eq(ends),
+            free.eq(free + self.taken - begins),
+            self.credit.eq(self.taken | Mux(self.reserve, ~last | (free > first), self.credit)),
+            held.eq(held + settled - self.taken),
+            self.complete.eq(settled | Mux(self.taken, held > 1, self.complete)),
         ]
         return m
 
-    def _beats(self, m: Module, take: Value) -> tuple[Value, Value, Value]:
-        """Return whether the beat is a tile's first, its last, and whether the next cycle's is a first."""
+    def _beats(self, m: Module) -> tuple[Value, Value]:
+        """Return whether the beat is a tile's first, and whether it is its last."""
         count = self.plan.beats_per_tile
         if count == 1:
-            return Const(1, 1), Const(1, 1), Const(1, 1)
+            return Const(1, 1), Const(1, 1)
         beat, first, last = Signal(range(count)), Signal(init=1), Signal()
-        first_next = Mux(take, last, first)
-        with m.If(take):
-            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), last.eq(beat == count - 2)]
-        m.d.sync += first.eq(first_next)
-        return first, last, first_next
+        with m.If(self.reserve):
+            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), last.eq(beat == count - 2), first.eq(last)]
+        return first, last

@@ -7,9 +7,9 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .storage import Storage
 from .streams import delay
 from .tile_integrators_axis import Places
-from .tile_integrators_memory import BankMemory
 from .tile_integrators_plan import READ_CYCLES, TileIntegratorPlan
 from .tile_integrators_rotation import Index, TileRotation
 from .tile_integrators_steps import step_layout
@@ -56,7 +56,7 @@ class TileBanks(wiring.Component):
         for place, (bank, result) in enumerate(zip(self.banks, self._results(m, steps), strict=True)):
             write = issue & every([step.valid[index] for step, index in zip(steps[count - 1][1:], bank, strict=True)])
             sums = self._integrated(m, bank, result, steps, write) if plan.adds else result
-            m.submodules["store" + name_of(bank)] = store = BankMemory(self.word_bits, plan.store_places.words)
+            m.submodules["store" + name_of(bank)] = store = Storage(self.word_bits, plan.store_places.words, cycles=2)
             ends = steps[count - 1][1].ends[bank[0]]
             m.d.comb += [
                 store.write_address.eq(_address(plan.store_places, steps[count], bank, "sent")),
@@ -102,7 +102,7 @@ class TileBanks(wiring.Component):
         """Return a bank's results added to what earlier tiles left for their outputs, a cycle later; keep the sums."""
         plan, name = self.plan, name_of(bank)
         bits = plan.total_bits
-        m.submodules["integrators" + name] = memory = BankMemory(self.word_bits, plan.integrator_places.words)
+        m.submodules["integrators" + name] = memory = Storage(self.word_bits, plan.integrator_places.words, cycles=2)
         read = plan.data_cycles - READ_CYCLES
         now = steps[plan.data_cycles - 2][1:]
         fresh = every([step.fresh[index] for step, index in zip(now, bank, strict=True)])

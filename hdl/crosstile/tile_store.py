@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .storage import Storage
 from .streams import beat_layout, delay
-from .winograd_plan import ARRIVE_CYCLES, WinogradPlan
+from .winograd_plan import WinogradPlan
 from .winograd_transform import ActivationTransform
 
 
@@ -25,7 +25,7 @@ class TileStore(wiring.Component):
         self.plan = plan
         self.tile_bits = sum(term.bits for term in plan.numbers.activation_transform.outputs)
         super().__init__({
-            "take": In(1), "last": In(1), "beat": In(beat_layout(plan.input_format, plan.lanes_in)),
+            "take": In(1), "last": In(1), "beat": In(beat_layout(plan.input_format, plan.tile_lanes)),
             "switch": In(sum(plan.numbers.activation_transform.switch_bits)),
             "word": In(range(plan.words)), "tile": In(range(plan.store_tiles)),
             "operands": Out(self.tile_bits * plan.fold.operands),
@@ -61,15 +61,14 @@ class TileStore(wiring.Component):
         plan = self.plan
         transform = plan.numbers.activation_transform
         tiles = []
-        arrived = delay(m, self.beat.as_value(), ARRIVE_CYCLES, "arrived")
         bits = plan.numbers.positions * plan.input_format.bits
         for lane in range(plan.fold.lanes):
             m.submodules[f"transform_{lane}"] = block = ActivationTransform(transform)
-            m.d.comb += block.inputs.as_value().eq(arrived[lane * bits :][:bits])
+            m.d.comb += block.inputs.as_value().eq(self.beat.as_value()[lane * bits :][:bits])
             if "switch_word" in block.signature.members:
                 m.d.comb += block.switch_word.eq(self.switch)
             tiles.append(block.outputs.as_value())
-        late = plan.write_cycles - ARRIVE_CYCLES - transform.latency
+        late = plan.write_cycles - transform.latency
         return delay(m, Cat(*tiles), late, "transformed")
 
     def _written(self, m: Module, parts: int) -> tuple[Signal, Signal, Signal]:

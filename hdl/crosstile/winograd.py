@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .line_buffer import LineWindows
 from .streams import CreditQueue, beat_layout, delay
 from .tile_arrival import TileArrival
 from .tile_store import TileStore
@@ -16,17 +17,17 @@ from .winograd_transform import PartialSumTransform
 class WinogradEngine(wiring.Component):
     """Multiplies tiles between Winograd's transforms, for kernels of 3, 2 and 1 along each axis.
 
-        input ─▶ Bᵀ ─▶ tile store ─▶ multipliers ─▶ Σ channels ─▶ Aᵀ ─▶ queue ─▶ output
-                  ▲         ▲             ▲                         ▲
-        arrival ──┘         │             │                         │
-        sequencer ──────────┴── weights ──┴──────── sizes ──────────┘
+        input ─▶ line buffer ─▶ Bᵀ ─▶ tile store ─▶ multipliers ─▶ Σ channels ─▶ Aᵀ ─▶ queue ─▶ output
+                      ▲         ▲         ▲             ▲                         ▲
+        arrival ──────┴─────────┘         │             │                         │
+        sequencer ────────────────────────┴── weights ──┴──────── sizes ──────────┘
 
     One array serves every part of the kernel, whatever its sizes (the Winograd method compatible with
     multi-dimensional networks): only the transforms are switched, tile by tile.
 
     Parameters: `plan`, the layer and its fold; `depth`, places of the output queue, 1 or more.
-    Members: `input`, beats of (channel, place in the tile); `output`, beats of (link of each axis, filter), where
-    `WinogradNumbers.partial_sum_transform` says which links are valid for a size.
+    Members: `input`, beats of (channel, place in the tile along every axis but the last); `output`, beats of (link of
+    each axis, filter), where `WinogradNumbers.partial_sum_transform` says which links are valid for a size.
     Timing: see `WinogradPlan.arrival_operations` and `operations`; partial sums enter the queue
     `WinogradPlan.pipeline_cycles` after the operation that ends their pass.
     """
@@ -48,21 +49,23 @@ class WinogradEngine(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.sequencer = sequencer = WinogradSequencer(plan)
+        m.submodules.windows = windows = LineWindows(plan.buffers[-1])
         m.submodules.arrival = arrival = TileArrival(plan)
         m.submodules.store = store = TileStore(plan)
         m.submodules.products = products = WinogradProducts(plan)
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        wiring.connect(m, wiring.flipped(self.input), windows.input)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         late, lead = plan.weight_cycles, plan.weight_cycles + OPERAND_CYCLES + plan.tree_levels
         m.d.comb += [
-            arrival.valid.eq(self.input.valid),
-            self.input.ready.eq(arrival.ready),
+            windows.credit.eq(arrival.credit),
+            arrival.reserve.eq(windows.reserve),
             arrival.taken.eq(sequencer.taken),
             sequencer.complete.eq(arrival.complete),
             sequencer.credit.eq(queue.credit),
             queue.reserve.eq(sequencer.reserve),
-            store.take.eq(self.input.valid & self.input.ready),
-            store.beat.eq(self.input.p),
+            store.take.eq(arrival.take),
+            store.beat.eq(windows.beat),
             store.last.eq(arrival.last),
             store.switch.eq(arrival.switch),
             store.word.eq(delay(m, sequencer.word, late, "word")),

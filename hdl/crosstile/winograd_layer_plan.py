@@ -21,7 +21,7 @@ class WinogradLayerPlan:
     """A convolution: a line buffer along each axis gives tiles, an engine multiplies them, integrators join them.
 
     Each line buffer sends, under each position, the TILE activations along its axis of every tile, in the order in
-    which the last of them arrives. Behind the last axis' a beat holds whole tiles.
+    which the last of them arrives. Behind the last axis', which is part of the engine, a beat holds whole tiles.
 
     fold          of the engine, see `TileFold`; `weights`: how they are kept, see `WinogradPlan`
     rows_at_once  output rows that leave together, see `TileIntegratorPlan`
@@ -53,29 +53,14 @@ class WinogradLayerPlan:
         )
 
     @cached_property
-    def buffers(self) -> tuple[LineBufferPlan, ...]:
-        """The line buffers, outermost axis first."""
-        geometry, programs = self.layer.geometry, self.engine.programs
-        return tuple(
-            LineBufferPlan(
-                self.layer.name, self.layer.input_format, rows=program.inputs,
-                positions=prod(geometry.input_size[axis + 1 :]), kernel=TILE, dilation=program.input_spacing,
-                starts=tuple(step.start for step in program.steps), channels=geometry.in_channels * TILE**axis,
-                lanes=self.fold.lanes * TILE**axis, run=1,
-                frames=prod(len(outer.steps) for outer in programs[:axis]),
-            )
-            for axis, program in enumerate(programs)
-        )
-
-    @cached_property
     def stages(self) -> tuple[LineBufferPlan | WinogradPlan | TileIntegratorPlan, ...]:
-        """The line buffers, the engine and the integrators."""
-        return (*self.buffers, self.engine, self.integrators)
+        """The line buffers, the engine, which holds the last of them, and the integrators."""
+        return (*self.engine.buffers[:-1], self.engine, self.integrators)
 
     @property
     def buffer_bits(self) -> int:
         """Bits of activations that the line buffers keep."""
-        return sum(stage.memory_bits for stage in self.buffers)
+        return sum(buffer.memory_bits for buffer in self.engine.buffers)
 
     @property
     def parts(self) -> list[tuple[int, ...]]:

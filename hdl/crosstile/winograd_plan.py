@@ -11,6 +11,7 @@ from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.winograd import TILE
 
+from .line_buffer_plan import LineBufferPlan
 from .timing import Input, Node, Operations, Queue
 from .winograd_fold import TileFold, check_winograd, legal_tile_folds
 from .winograd_numbers import WEIGHT_STORES, WinogradNumbers
@@ -18,7 +19,6 @@ from .winograd_program import AxisProgram, axis_programs
 
 OPERAND_CYCLES = 4  # issue -> tile store -> operand -> multiplier's input -> product
 SUM_CYCLES = 1      # the last products of a pass -> partial sums
-ARRIVE_CYCLES = 1   # a beat -> the activation transform's input
 LEAST_SLOT = 2      # cycles in which the next tile's step is fetched
 TOKEN_CYCLES = 1    # a tile is there -> its first operation
 
@@ -29,7 +29,8 @@ class WinogradPlan:
 
         sums = Aᵀ [ Σ_channel (G w) ⊙ (Bᵀ x) ]      tile by tile, part by part of the kernel, filter by filter
 
-    Tiles of `fold.lanes` channels arrive in the order of `programs` (outermost axis first), then channels. Each is
+    What arrives are the TILE activations along every axis but the last, for `fold.lanes` channels. A line buffer along
+    the last axis makes them tiles, in the order of `programs` (outermost axis first), then channels. Each is
     transformed once and kept while all filters see it; the next tiles arrive meanwhile. Channels add up between the
     transforms. What leaves are partial sums of outputs, exact: the 2^D that divides them is gone
     (the Winograd method compatible with multi-dimensional networks, claims 1 to 6).
@@ -78,10 +79,30 @@ class WinogradPlan:
 
     # What enters and leaves
 
+    @cached_property
+    def buffers(self) -> tuple[LineBufferPlan, ...]:
+        """The line buffers that make tiles, outermost axis first: all but the last are stages before the engine."""
+        geometry = self.layer.geometry
+        return tuple(
+            LineBufferPlan(
+                self.layer.name, self.layer.input_format, rows=program.inputs,
+                positions=prod(geometry.input_size[axis + 1 :]), kernel=TILE, dilation=program.input_spacing,
+                starts=tuple(step.start for step in program.steps), channels=geometry.in_channels * TILE**axis,
+                lanes=self.fold.lanes * TILE**axis, run=1,
+                frames=prod(len(outer.steps) for outer in self.programs[:axis]),
+            )
+            for axis, program in enumerate(self.programs)
+        )
+
     @property
     def lanes_in(self) -> int:
-        """Activations per beat taken: (channel, place in the tile)."""
-        return self.fold.lanes * self.numbers.positions
+        """Activations per beat taken: (channel, place in the tile along every axis but the last)."""
+        return self.buffers[-1].lanes_in
+
+    @property
+    def tile_lanes(self) -> int:
+        """Activations per beat of a tile: (channel, place in the tile)."""
+        return self.buffers[-1].lanes_out
 
     @property
     def lanes_out(self) -> int:
@@ -133,7 +154,7 @@ class WinogradPlan:
 
     @property
     def beats_per_tile(self) -> int:
-        """Beats that bring a tile."""
+        """Beats of a tile, one after the other."""
         return self.layer.geometry.in_channels // self.fold.lanes
 
     # Time
@@ -145,8 +166,8 @@ class WinogradPlan:
 
     @property
     def write_cycles(self) -> int:
-        """Cycles from a beat's arrival to its transformed tile being written."""
-        return max(ARRIVE_CYCLES + self.numbers.activation_transform.latency, self.weight_cycles)
+        """Cycles from a beat of a tile to its being written, transformed."""
+        return max(self.numbers.activation_transform.latency, self.weight_cycles)
 
     @property
     def settle_cycles(self) -> int:
@@ -159,30 +180,33 @@ class WinogradPlan:
         return self.filter_groups * self.channel_groups
 
     @property
-    def arrival_cycles(self) -> int:
-        """Cycles in which a tile arrives, 2 at least."""
-        return max(self.beats_per_tile, LEAST_SLOT)
+    def slot_cycles(self) -> int:
+        """Operations per tile: its passes, or as many as the beats of a tile; 2 at least."""
+        return max(self.pass_operations, self.beats_per_tile, LEAST_SLOT)
 
     @property
-    def slot_cycles(self) -> int:
-        """Operations per tile: its passes, or as many as the next tile takes to arrive."""
-        return max(self.pass_operations, self.arrival_cycles)
+    def arrival_pipeline_cycles(self) -> int:
+        """Cycles from the operation of the line buffer that ends a tile to word of it."""
+        return self.buffers[-1].pipeline_cycles + self.settle_cycles
 
     @property
     def store_tiles(self) -> int:
-        """Tiles that are kept, a power of two: the one multiplied, and so many that it never waits for the next.
+        """Tiles that are kept, a power of two: the one multiplied, and so many that it need not wait for the next.
 
-        A place is free from a tile's first operation on; its next tile arrives, settles, and is there.
+        A place is free from a tile's first operation on; then its next tile arrives, perhaps the first of a row, for
+        which TILE positions must come, and is written.
         """
-        turn = self.beats_per_tile + self.settle_cycles + TOKEN_CYCLES
+        turn = TILE * self.beats_per_tile + self.arrival_pipeline_cycles + TOKEN_CYCLES
         return 1 << ceil(turn / self.slot_cycles).bit_length()
 
     @cached_property
     def arrival_operations(self) -> Operations:
-        """One frame of what arrives: a tile's first beat needs its place, and its last completes it."""
-        takes, first, last = (np.zeros(self.arrival_cycles, np.bool_) for _ in range(3))
-        takes[: self.beats_per_tile] = first[0] = last[self.beats_per_tile - 1] = True
-        return Operations(takes, first, last).repeated(self.tiles)
+        """One frame of the line buffer: a tile's first beat needs its place, and its last completes it."""
+        operations = self.buffers[-1].operations
+        beats = np.flatnonzero(operations.sends).reshape(-1, self.beats_per_tile)
+        first, last = np.zeros_like(operations.sends), np.zeros_like(operations.sends)
+        first[beats[:, 0]] = last[beats[:, -1]] = True
+        return Operations(operations.takes, first, last)
 
     @cached_property
     def operations(self) -> Operations:
@@ -194,8 +218,8 @@ class WinogradPlan:
 
     @property
     def cycles_per_frame(self) -> int:
-        """Cycles from a frame's first operation to the next frame's, when never kept waiting."""
-        return self.slot_cycles * self.tiles
+        """Cycles per frame of the array or of the line buffer, whichever is slower, when never kept waiting."""
+        return max(self.slot_cycles * self.tiles, self.buffers[-1].cycles_per_frame)
 
     @property
     def tree_levels(self) -> int:
@@ -230,9 +254,9 @@ class WinogradPlan:
 
 
 def winograd_nodes(plan: WinogradPlan, inputs: list[Input], outputs: list[Queue]) -> list[Node]:
-    """Return the timing model: what arrives, and what is multiplied; between them the tiles that wait."""
+    """Return the timing model: the line buffer and the array, between them the tiles that wait."""
     tiles = Queue(plan.store_tiles - 1, TOKEN_CYCLES)
     return [
-        Node(plan.arrival_operations, plan.settle_cycles, [tiles], inputs),
+        Node(plan.arrival_operations, plan.arrival_pipeline_cycles, [tiles], inputs),
         Node(plan.operations, plan.pipeline_cycles, outputs, [Input(tiles)]),
     ]

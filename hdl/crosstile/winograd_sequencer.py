@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .program import Program
+from .streams import delay
 from .winograd_plan import WinogradPlan
 
 
@@ -32,14 +33,16 @@ def _reach(plan: WinogradPlan, axis: int) -> int:
 class TileSteps(wiring.Component):
     """Presents the present tile along one axis; the next is fetched meanwhile.
 
+    Parameters: `early`: `advance` is a register, or nearly, and fetches in its own cycle.
     Members: `word`, see `step_layout`, in registers; `advance`, the next from the next cycle on, after the last the
     first again.
-    Timing: `advance` every second cycle at most, and not in the first after reset.
+    Timing: `advance` in any cycle but the first after reset if `early`, else every second cycle at most.
     """
 
     advance: Signal
 
-    def __init__(self, plan: WinogradPlan, axis: int):
+    def __init__(self, plan: WinogradPlan, axis: int, early: bool = False):
+        self.early = early
         self.layout = step_layout(plan, axis)
         steps, reach = plan.programs[axis].steps, _reach(plan, axis)
         self.words = [
@@ -55,9 +58,7 @@ class TileSteps(wiring.Component):
         """Return the stored steps, from the second on, and a register that begins with the first."""
         m = Module()
         m.submodules.program = program = Program(self.layout, [*self.words[1:], self.words[0]])
-        fetch = Signal()  # a cycle late: whatever advances is late in its cycle, too
-        m.d.comb += program.advance.eq(fetch)
-        m.d.sync += fetch.eq(self.advance)
+        m.d.comb += program.advance.eq(self.advance if self.early else delay(m, self.advance, 1, "fetch", resets=True))
         with m.If(self.advance):
             m.d.sync += self.word.as_value().eq(program.word.as_value())
         return m
@@ -146,9 +147,11 @@ class WinogradSequencer(wiring.Component):
         return (turn + channel)[: len(self.word)], pass_end
 
 
-def tile_steps(m: Module, plan: WinogradPlan, name: str, advance: Value) -> tuple[Value, Value]:
+def tile_steps(
+    m: Module, plan: WinogradPlan, name: str, advance: Value, early: bool = False
+) -> tuple[Value, Value]:
     """Return of the present tile the weights' base and the switch; `advance` goes to the next, innermost axis first."""
-    steps = [TileSteps(plan, axis) for axis in range(len(plan.programs))]
+    steps = [TileSteps(plan, axis, early) for axis in range(len(plan.programs))]
     for axis in reversed(range(len(steps))):
         m.submodules[f"{name}_{axis}"] = steps[axis]
         m.d.comb += steps[axis].advance.eq(advance)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from crosstile import pool_axis
+from crosstile.joints import Join, Split
 from crosstile.pool import Pool
 from crosstile.pool_axis import PoolAxis
 from crosstile.pool_plan import PoolPlan, pool_stages
-from crosstile.streams import Join, Split
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import PoolGeometry
 from crosstile_golden.network import PoolLayer

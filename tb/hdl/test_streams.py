@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
-from crosstile.streams import CreditQueue, Fork, Join, Split, beat_layout, delay, shape_of
+from crosstile.joints import Fork, Join, Split
+from crosstile.streams import CreditQueue, beat_layout, delay, shape_of
 from crosstile.timing import DEEP_QUEUE, QUEUE_CYCLES, queue_cycles
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat

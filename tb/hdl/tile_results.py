@@ -11,8 +11,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from crosstile.joints import Join
 from crosstile.requantise import constant_contents
-from crosstile.streams import Join
 from crosstile.tile_integrators import TileIntegrators
 from crosstile.tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
 from crosstile.timing import Input, Node, Operations, Queue, predict, queue_cycles

@@ -7,7 +7,7 @@ import numpy as np
 from crosstile.timing import QUEUE_CYCLES, Input, Queue, predict
 from crosstile.winograd import WinogradEngine
 from crosstile.winograd_plan import WinogradPlan, winograd_nodes
-from crosstile.winograd_program import TileStep
+from crosstile.winograd_program import AxisProgram, TileStep
 from crosstile_golden.numbers import Integers
 from crosstile_golden.winograd import TILE
 
@@ -19,13 +19,16 @@ def steps_of(plan: WinogradPlan) -> list[tuple[TileStep, ...]]:
     return list(itertools.product(*(program.steps for program in plan.programs)))
 
 
+def places_of(program: AxisProgram, step: TileStep, frame: Integers, axis: int) -> Integers:
+    """Return a frame (channel, *spatial) with the 4 activations of a tile along an axis, zeros in the padding."""
+    places = step.start + program.input_spacing * np.arange(TILE)
+    inside = ((places >= 0) & (places < program.inputs)).reshape(-1, *[1] * (frame.ndim - 2 - axis))
+    return np.take(frame, places.clip(0, program.inputs - 1), axis=1 + axis) * inside
+
+
 def tile_of(plan: WinogradPlan, frame: Integers, steps: tuple[TileStep, ...]) -> Integers:
     """Return a tile's activations (channel, 4, ...), zeros in the padding."""
-    for axis, (program, step) in enumerate(zip(plan.programs, steps, strict=True)):
-        places = step.start + program.input_spacing * np.arange(TILE)
-        inside = ((places >= 0) & (places < program.inputs)).reshape(-1, *[1] * (len(steps) - axis - 1))
-        frame = np.take(frame, places.clip(0, program.inputs - 1), axis=1 + axis) * inside
-    return frame
+    return places_of(plan.programs[-1], steps[-1], lines_of(plan, frame, steps[:-1]), len(steps) - 1)
 
 
 def partial_sums(plan: WinogradPlan, tile: Integers, steps: tuple[TileStep, ...]) -> Integers:
@@ -44,12 +47,20 @@ def partial_sums(plan: WinogradPlan, tile: Integers, steps: tuple[TileStep, ...]
     return made
 
 
+def lines_of(plan: WinogradPlan, frame: Integers, steps: tuple[TileStep, ...]) -> Integers:
+    """Return what a tile along every axis but the last holds, (channel, 4, ..., activations along the last axis)."""
+    for axis, (program, step) in enumerate(zip(plan.programs, steps, strict=False)):
+        frame = places_of(program, step, frame, axis)
+    return frame
+
+
 def tile_beats(plan: WinogradPlan, frames: Integers) -> list[int]:
-    """Return the beats that bring the tiles of frames (frames, channels, *spatial)."""
+    """Return the beats from which the engine makes the tiles of frames (frames, channels, *spatial)."""
     bits, beats = plan.input_format.bits, []
-    for frame, steps in itertools.product(frames, steps_of(plan)):
-        tile = tile_of(plan, frame, steps)
-        beats += [pack(beat, bits) for beat in tile.reshape(-1, plan.lanes_in).tolist()]
+    outer = list(itertools.product(*(program.steps for program in plan.programs[:-1])))
+    for frame, steps in itertools.product(frames, outer):
+        lines = np.moveaxis(lines_of(plan, frame, steps), -1, 0)
+        beats += [pack(beat, bits) for beat in lines.reshape(-1, plan.lanes_in).tolist()]
     return beats
 
 
