@@ -24,17 +24,15 @@ class ReuseFold:
 
 
 def legal_windows(geometry: ConvolutionGeometry) -> tuple[tuple[int, ...], ...]:
-    """Return per axis every legal p, ascending: p = (q − 1)·stride + span, for J < q ≤ outputs (or q = J + 1).
+    """Return per axis every legal p, ascending: p = (q − 1)·stride + span, for 1 ≤ q ≤ outputs.
 
-    span = (kernel − 1)·dilation + 1 and J = ⌊(span − 1) / stride⌋: a class presents an input and the one q further,
-    and never a third. The last is the whole padded axis.
+    span = (kernel − 1)·dilation + 1: the first is the sliding window itself, the last the whole padded axis.
     """
     fields = zip(geometry.kernel, geometry.stride, geometry.dilation, geometry.output_size, strict=True)
     legal = []
     for kernel, stride, dilation, outputs in fields:
         span = (kernel - 1) * dilation + 1
-        least = (span - 1) // stride + 1
-        legal.append(tuple((q - 1) * stride + span for q in range(least, max(outputs, least) + 1)))
+        legal.append(tuple((q - 1) * stride + span for q in range(1, outputs + 1)))
     return tuple(legal)
 
 

@@ -14,7 +14,8 @@ class Gather(wiring.Component):
 
     A vector goes into its slot as it arrives. With the last of a class, slots that share an activation with the
     macro window before take it from the halo store, which keeps this window's in its place, and slots in the
-    padding become zero. So an activation that two macro windows need is read once.
+    padding become zero. What is restored is kept at once, where a third macro window needs it: of each level but 0.
+    So an activation that several macro windows need is read once.
 
     Parameters: `width`, of a vector; `visits`, to the halo store per class.
     Members: `operation`, see `gather_layout`; `vector`, in its cycle; `vectors`, slot 0 in the least significant
@@ -24,9 +25,7 @@ class Gather(wiring.Component):
     def __init__(self, plan: ReusePlan, index: int, width: int):
         self.axis = plan.axes[index]
         self.width = width
-        self.visits = plan.channel_groups
-        for outer in plan.axes[index + 1 :]:
-            self.visits *= outer.reads
+        self.visits = plan.halo_visits(index)
         slots = len(self.axis.slots)
         super().__init__({
             "operation": In(gather_layout(self.axis)), "vector": In(width), "vectors": Out(width * slots),
@@ -57,9 +56,11 @@ class Gather(wiring.Component):
         if not axis.keeps_halo:
             return {}
         kept = axis.kept
-        m.submodules.halo = halo = StepDelay(self.width * len(kept), axis.reach * self.visits)
+        m.submodules.halo = halo = StepDelay(self.width * len(kept), axis.halo_classes * self.visits)
+        restored = {slot: halo.late.word_select(n, self.width) for n, slot in enumerate(axis.restored)}
+        values = [Mux(self.operation.halos[n], restored[n], slots[n]) if n in restored else slots[n] for n in kept]
         m.d.comb += [
             halo.step.eq(self.operation.visit),
-            halo.value.eq(Cat(Mux(arrives[n], self.vector, slots[n]) for n in kept)),
+            halo.value.eq(Cat(Mux(arrives[n], self.vector, value) for n, value in zip(kept, values, strict=True))),
         ]
-        return {slot: halo.late.word_select(n, self.width) for n, slot in enumerate(axis.restored)}
+        return restored

@@ -86,8 +86,7 @@ class ReuseLayerPlan:
         width, total = engine.lanes_in * engine.input_format.bits, 0
         for index in engine.gathers:
             axis = engine.axes[index]
-            visits = prod((inner.reads for inner in engine.axes[index + 1 :]), start=engine.channel_groups)
-            total += width * len(axis.kept) * axis.reach * visits
+            total += width * len(axis.kept) * axis.halo_classes * engine.halo_visits(index)
             width *= len(axis.slots)
         return total + (width * engine.channel_groups if engine.filter_groups > 1 else 0)
 

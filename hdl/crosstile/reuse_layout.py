@@ -103,9 +103,9 @@ class ReuseLayout:
 
     @cached_property
     def columns(self) -> tuple[tuple[int, ...], ...]:
-        """The taps, by number, that each column sums: those of one reach along every axis, in row-major order."""
+        """The taps, by number, that each column sums: those of one reach modulo q along every axis, row-major."""
         reaches = list(product(*(axis.reaches for axis in self.axes)))
-        of = [tuple(axis.taps[i][1] for axis, i in zip(self.axes, tap, strict=True)) for tap in self.taps]
+        of = [tuple(axis.links[i] for axis, i in zip(self.axes, tap, strict=True)) for tap in self.taps]
         return tuple(tuple(n for n, reach in enumerate(of) if reach == column) for column in reaches)
 
     @cached_property
@@ -137,10 +137,10 @@ class ReuseLayout:
         return signed_bits_for(int(np.min(low)), int(np.max(high)))
 
     def _by_reach(self, axis: int) -> list[list[int]]:
-        """Return the taps, by number, in parts of one reach along every axis before `axis`."""
+        """Return the taps, by number, in parts of one reach modulo q along every axis before `axis`."""
         parts: dict[Axes, list[int]] = {}
         for number, tap in enumerate(self.taps):
-            outer = tuple(self.axes[n].taps[tap[n]][1] for n in range(axis))
+            outer = tuple(self.axes[n].links[tap[n]] for n in range(axis))
             parts.setdefault(outer, []).append(number)
         return list(parts.values())
 

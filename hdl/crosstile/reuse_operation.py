@@ -26,7 +26,7 @@ def operation_layout(plan: ReusePlan) -> data.StructLayout:
 
     read, address   a word is read
     gather_0..2     see `gather_layout`: depth, row, column
-    further_0..2    per tap: it takes the further input
+    further_0..2    per tap: it takes the input one level on
     live_0..2       per tap: its input is no padding
     multiply        operands meet the weights
     replay          they are those of the first filter group again

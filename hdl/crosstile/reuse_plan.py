@@ -54,6 +54,10 @@ class ReusePlan(ReuseLayout):
         """Return the steps from a class to the next along an axis: those of all axes within, and of the filters."""
         return self.filter_groups * prod(within.positions for within in self.axes[axis + 1 :])
 
+    def halo_visits(self, axis: int) -> int:
+        """Return the visits to the halo store of an axis per class; 1 where all reads are of padding, never made."""
+        return max(1, self.channel_groups * prod(outer.reads for outer in self.axes[axis + 1 :]))
+
     @property
     def drain_steps(self) -> int:
         """Steps after a frame's last class, of a cycle each, in which its last outputs leave."""
