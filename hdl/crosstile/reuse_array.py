@@ -19,7 +19,8 @@ class ReuseArray(wiring.Component):
         sums[column][lane] = Σ_{tap of the column, channel} weight[address][tap][lane][channel] · operand_tap[channel]
 
     Filters share a tap's operand: each activation is fetched once for all of them. A column is the taps of one
-    reach modulo q along every axis; at stride 1, where q > J, that is a tap. Weights are in a memory that the Verilog initialises.
+    reach modulo q along every axis; at stride 1, where q > J, that is a tap. Weights are in a memory that the
+    Verilog initialises.
 
     Members: `address`; `operand_0` and on, per tap: the bits of a beat, `WEIGHT_CYCLES` after it; `sums`, after 2
     cycles for the product and `ReusePlan.tree_levels` more.

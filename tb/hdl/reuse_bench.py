@@ -140,5 +140,11 @@ LAYERS = {
 }
 
 
-def smallest(layer: ConvolutionLayer) -> Axes:
-    return tuple(sizes[0] for sizes in legal_windows(layer.geometry))
+def window_of(layer: ConvolutionLayer, outputs: int | None = None) -> Axes:
+    """Return a macro window of `outputs` q along every axis, else of q = J + 1; nowhere of more than the layer's."""
+    geometry = layer.geometry
+    fields = zip(geometry.kernel, geometry.dilation, geometry.stride, strict=True)
+    reaches = [(kernel - 1) * dilation // stride for kernel, dilation, stride in fields]
+    lengths = [reach + 1 if outputs is None else outputs for reach in reaches]
+    legal = legal_windows(geometry)
+    return tuple(sizes[min(length, len(sizes)) - 1] for sizes, length in zip(legal, lengths, strict=True))

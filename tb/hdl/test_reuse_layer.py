@@ -23,7 +23,21 @@ from crosstile_golden.network import ConvolutionLayer, IntegerNetwork, Residual,
 from crosstile_golden.reuse import layer_reads, layer_reads_sliding
 
 from .bench import STALLS, Run, accelerator_bench, convolution, network, pool, prove, random_frames, results_of
-from .reuse_bench import LAYERS, smallest
+from .reuse_bench import window_of
+
+LAYERS = {
+    "3x3, padded": convolution(2, 2, (4, 4), (3, 3), begin=(1, 1), end=(1, 1), seed=1),
+    "3x3": convolution(2, 2, (5, 5), (3, 3), seed=2),
+    "5x2, unlike padding": convolution(1, 2, (6, 4), (5, 2), begin=(3, 0), end=(0, 1), seed=3),
+    "stride 2": convolution(2, 2, (7, 6), (3, 3), stride=(2, 2), begin=(1, 1), end=(0, 1), seed=4),
+    "stride over kernel": convolution(2, 2, (5, 6), (2, 1), stride=(3, 2), seed=5),
+    "dilation 2": convolution(1, 2, (6, 5), (3, 2), dilation=(2, 2), begin=(2, 1), end=(2, 0), seed=6),
+    "1x1": convolution(4, 4, (3, 3), (1, 1), seed=8),
+    "one row": convolution(2, 2, (1, 7), (3, 3), begin=(1, 1), end=(1, 1), seed=9),
+    "one pixel": convolution(4, 2, (1, 1), (1, 1), seed=11),
+    "fully connected": convolution(2, 4, (3, 2), (3, 2), seed=12),
+    "3D": convolution(1, 2, (3, 3, 4), (3, 2, 2), begin=(1, 0, 1), end=(1, 0, 0), seed=13),
+}
 
 
 def alone(plan: Any) -> NetworkPlan:
@@ -31,11 +45,12 @@ def alone(plan: Any) -> NetworkPlan:
     return NetworkPlan(network([plan.layer]), (plan,))
 
 
-def plan_of(name: str, share: float = 0.5, small: bool = False, **fields: Any) -> ReuseLayerPlan:
-    """Return a plan: of the smallest array (share 0) to the largest (1), of the smallest window or the whole frame."""
+def plan_of(name: str, share: float = 0.5, outputs: int = 0, **fields: Any) -> ReuseLayerPlan:
+    """Return a plan: of the smallest array (share 0) to the largest (1), of so many outputs or the whole frame."""
     plans = reuse_plans(LAYERS[name])
     fold = plans[int(share * (len(plans) - 1))].fold
-    return ReuseLayerPlan(LAYERS[name], replace(fold, window=smallest(LAYERS[name])) if small else fold, **fields)
+    window = window_of(LAYERS[name], outputs) if outputs else fold.window
+    return ReuseLayerPlan(LAYERS[name], replace(fold, window=window), **fields)
 
 
 def counted(plan: NetworkPlan, frames: int, **settings: Any) -> Run:
@@ -53,8 +68,9 @@ def counted(plan: NetworkPlan, frames: int, **settings: Any) -> Run:
 @pytest.mark.parametrize("frames", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_equals_golden_in_the_predicted_cycles(name: str, frames: int) -> None:
-    small = len(name) % 2 == frames % 2
-    prove(alone(plan_of(name, share=(0.0, 1.0)[small], small=small, latency=frames, frames=frames)), 3)
+    windows = len(name) % 2 == frames % 2
+    outputs = len(name) % 3 + 1 if windows else 0
+    prove(alone(plan_of(name, share=(0.0, 1.0)[windows], outputs=outputs, latency=frames, frames=frames)), 3)
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -81,30 +97,32 @@ def test_reads_are_counted_exactly_even_where_all_wait(name: str, stall: str) ->
 
 
 def test_without_a_halo_store_the_overlap_is_read_again_and_counted() -> None:
-    plan, kept = (plan_of("3x3, padded", small=True, halo=halo) for halo in (False, True))
-    whole = plan.layer.geometry.in_channels
-    assert kept.activation_reads < plan.activation_reads < whole * layer_reads_sliding(plan.layer.geometry)
+    sliding = LAYERS["3x3, padded"].geometry.in_channels * layer_reads_sliding(LAYERS["3x3, padded"].geometry)
+    for outputs in (3, 1):
+        plan, kept = (plan_of("3x3, padded", outputs=outputs, halo=halo) for halo in (False, True))
+        assert kept.activation_reads < plan.activation_reads
+        assert (plan.activation_reads == sliding) == (outputs == 1)
     counted(alone(plan), 2)
 
 
-@pytest.mark.parametrize("reset_at", [0, 60, 150])
+@pytest.mark.parametrize("reset_at", [0, 40, 80])
 def test_a_reset_in_mid_frame_recovers_and_counts_anew(reset_at: int) -> None:
     counted(alone(plan_of("3x3, padded")), 2, stall="both", reset_at=reset_at)
 
 
 def test_other_engines_have_no_count() -> None:
-    for plan, counts in ((convolution_plans(LAYERS["3x3"])[0], False), (plan_of("3x3"), True)):
+    for plan, counts in ((convolution_plans(LAYERS["1x1"])[0], False), (plan_of("1x1"), True)):
         text = emit(Accelerator(alone(plan)), "top")
         assert ("activation_reads" in text) == counts
 
 
 def chain() -> IntegerNetwork:
     """Return convolutions, a pool, one with groups, and a fully connected layer."""
-    first = convolution(2, 4, (6, 6), (3, 3), begin=(1, 1), end=(1, 1), name="first")
-    between = pool(4, (6, 6), (2, 2), "max", name="between")
-    second = convolution(4, 4, (3, 3), (3, 3), begin=(1, 1), end=(1, 1), reads=first.output_format, name="second")
-    third = convolution(4, 4, (3, 3), (2, 2), groups=2, reads=second.output_format, name="third")
-    last = convolution(4, 3, (2, 2), (2, 2), reads=third.output_format, name="last")
+    first = convolution(1, 2, (4, 6), (3, 3), begin=(1, 1), end=(1, 1), name="first")
+    between = pool(2, (4, 6), (2, 2), "max", name="between")
+    second = convolution(2, 2, (2, 3), (3, 3), begin=(1, 1), end=(1, 1), reads=first.output_format, name="second")
+    third = convolution(2, 2, (2, 3), (1, 2), groups=2, reads=second.output_format, name="third")
+    last = convolution(2, 3, (2, 2), (2, 2), reads=third.output_format, name="last")
     return network([first, between, second, third, last])
 
 
@@ -122,15 +140,15 @@ def test_left_alone_the_mapper_never_takes_it() -> None:
 
 
 def test_a_residual_waits_for_a_frame_to_be_read() -> None:
-    first = convolution(2, 4, (6, 6), (3, 3), begin=(1, 1), end=(1, 1), name="first", seed=1)
+    first = convolution(1, 2, (4, 4), (3, 3), begin=(1, 1), end=(1, 1), name="first", seed=1)
     more: dict[str, Any] = {"begin": (1, 1), "end": (1, 1), "reads": first.output_format}
-    one = convolution(4, 4, (6, 6), (3, 3), name="one", seed=2, **more)
-    added = Residual(first.output_format, np.full(4, 3))
-    two = replace(convolution(4, 4, (6, 6), (3, 3), name="two", seed=3, **more), residual=added)
+    one = convolution(2, 2, (4, 4), (3, 3), name="one", seed=2, **more)
+    added = Residual(first.output_format, np.full(2, 3))
+    two = replace(convolution(2, 2, (4, 4), (3, 3), name="two", seed=3, **more), residual=added)
     sources = (Sources(""), Sources("first"), Sources("one", "first"))
-    whole = IntegerNetwork("add", (2, 6, 6), first.input_format, 1.0, (first, one, two), 1.0, two.output_shape, "shift",
+    whole = IntegerNetwork("add", (1, 4, 4), first.input_format, 1.0, (first, one, two), 1.0, two.output_shape, "shift",
                            sources)  # fmt: skip
-    plan = map_network(whole, 90, None, Options(engines=("reuse",)))
+    plan = map_network(whole, 45, None, Options(engines=("reuse",)))
     assert plan.cycles_per_frame == plan.slowest
     prove(plan, 4)
     counted(plan, 1, stall="both")
@@ -138,8 +156,8 @@ def test_a_residual_waits_for_a_frame_to_be_read() -> None:
 
 @pytest.mark.parametrize("name", ["3x3, padded", "stride 2", "3D", "dilation 2"])
 def test_losses_add_up(name: str) -> None:
-    for small in (False, True):
-        plan = plan_of(name, small=small)
+    for outputs in (0, 1, 2, 3):
+        plan = plan_of(name, outputs=outputs)
         losses = plan.losses(plan.cycles_per_frame + 10)
         assert sum(losses.values()) == pytest.approx(1)
         assert min(losses.values()) >= 0
@@ -147,8 +165,8 @@ def test_losses_add_up(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["3x3, padded", "5x2, unlike padding", "stride 2", "3D"])
-@pytest.mark.parametrize("small", [False, True])
-def test_memory_is_what_is_built(name: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("outputs", [0, 1, 2, 3])
+def test_memory_is_what_is_built(name: str, outputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     built: dict[str, list[int]] = {}
 
     def recorded(module: str) -> Any:
@@ -160,7 +178,7 @@ def test_memory_is_what_is_built(name: str, small: bool, monkeypatch: pytest.Mon
 
     for module in (crosstile.cyclic_chain, crosstile.reuse_gather, crosstile.reuse):
         monkeypatch.setattr(module, "StepDelay", recorded(module.__name__))
-    plan = plan_of(name, small=small)
+    plan = plan_of(name, outputs=outputs)
     engine: Any = ReuseEngine(plan.engine, 8)
     Fragment.get(engine, None)  # elaborates all below it, too
     assert plan.integrator_memory_bits == sum(built.pop("crosstile.cyclic_chain", []))

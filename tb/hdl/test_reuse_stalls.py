@@ -14,7 +14,7 @@ from crosstile.timing import QUEUE_CYCLES
 from crosstile_golden.layers import Residual
 
 from .bench import STALLS, UINT8, BenchError, Port, StreamBench, beats_of, convolution
-from .reuse_bench import LAYERS, FromMemory, framed, frames_for, prove, results, smallest, whole
+from .reuse_bench import LAYERS, FromMemory, framed, frames_for, prove, results, whole, window_of
 
 
 @pytest.mark.parametrize("stall", [stall for stall in STALLS if stall != "none"])
@@ -22,7 +22,7 @@ from .reuse_bench import LAYERS, FromMemory, framed, frames_for, prove, results,
 @pytest.mark.parametrize("name", ["3x3, padded", "3x3", "stride 2", "one pixel"])
 def test_stalls_and_frames_in_a_row_lose_and_repeat_nothing(name: str, frames: int, stall: str) -> None:
     layer = LAYERS[name]
-    fold = ReuseFold(2, 1, smallest(layer))
+    fold = ReuseFold(2, 1, window_of(layer))
     framed(ReusePlan(layer, fold, latency=frames), frames, depth=3, stall=stall, seed=len(name))
 
 
@@ -42,7 +42,7 @@ def test_a_frame_starts_as_soon_as_it_is_in_memory(name: str, frames: int, stall
 
 @pytest.mark.parametrize(("name", "reset_at"), [("3x3", 0), ("3x3", 61), ("3D", 30), ("stride 2", 1), ("stride 2", 47)])
 def test_reset_in_mid_frame_recovers(name: str, reset_at: int) -> None:
-    plan = ReusePlan(LAYERS[name], ReuseFold(2, 1, smallest(LAYERS[name])))
+    plan = ReusePlan(LAYERS[name], ReuseFold(2, 1, window_of(LAYERS[name])))
     prove(plan, reset_at=reset_at)
     framed(plan, 2, 5, stall="both", reset_at=reset_at)
 
@@ -101,5 +101,5 @@ def test_a_broken_engine_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
     owner, attribute, value = MUTATIONS[name]
     monkeypatch.setattr(owner, attribute, value)
     with pytest.raises((AssertionError, BenchError, ValueError)):
-        prove(ReusePlan(windows, ReuseFold(1, 1, smallest(windows))), 1)
+        prove(ReusePlan(windows, ReuseFold(1, 1, window_of(windows))), 1)
         prove(whole(padded), 1)

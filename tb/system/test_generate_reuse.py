@@ -150,8 +150,8 @@ def test_its_memory_is_its_plan_s_and_one_frame_takes_half(tmp_path: Path) -> No
 
 
 REFUSALS = {
-    f"{IMAGE} window=2": "layer reuse-engine: window on spatial axis 0 must be from 5 to 5, not 2",
-    f"{IMAGE} padding=1 window=5x4": "layer reuse-engine: window on spatial axis 1 must be from 5 to 8, not 4",
+    f"{IMAGE} window=2": "layer reuse-engine: window on spatial axis 0 must be from 3 to 5, not 2",
+    f"{IMAGE} padding=1 window=3x2": "layer reuse-engine: window on spatial axis 1 must be from 3 to 8, not 2",
     f"{IMAGE} window=4x4x4": "--set window must have one entry, or 2 as size 5x6 has, not 4x4x4",
     f"{IMAGE} groups=2":
         "layer reuse-engine: groups must be 1 for the reuse engine, not 2; use the crosspoint engine",
