@@ -37,7 +37,10 @@ def legal_windows(geometry: ConvolutionGeometry) -> tuple[tuple[int, ...], ...]:
 
 
 def reuse_folds(geometry: ConvolutionGeometry) -> list[ReuseFold]:
-    """Return every fold whose macro window is the whole padded frame: no other window takes fewer cycles."""
+    """Return every fold whose macro window is the whole padded frame.
+
+    No other of q > J takes fewer cycles; the drain of q ≤ J is shorter, that of q = 1 nothing.
+    """
     whole = tuple(sizes[-1] for sizes in legal_windows(geometry))
     cuts = product(divisors(geometry.in_channels), divisors(geometry.out_channels))
     return [ReuseFold(channels, filters, whole) for channels, filters in cuts]

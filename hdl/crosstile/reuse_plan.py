@@ -22,8 +22,8 @@ class ReusePlan(ReuseLayout):
 
     The macro windows of a row are run class by class, row after row, so that outputs leave in the order row,
     column, filter group, and no store turns them round: rows of partial sums are kept as wide as the layer.
-    Along an axis whose padding is at least J in all, one macro window over all of it reads each activation once
-    without any halo store, in as many cycles as there are outputs.
+    Along an axis whose padding is at least J, the greatest reach, one macro window over all of it reads each
+    activation once without any halo store, in as many cycles as there are outputs.
 
     fold      see `ReuseFold`
     halo      what neighbouring macro windows share is kept, and each activation read once; else it is read again

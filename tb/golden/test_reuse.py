@@ -39,6 +39,11 @@ def claims(inputs: Axes, window: Axes, step: Axes) -> None:
     steps = np.array(step)[:, None, None]
     read = np.array(np.unravel_index(plan.inputs, inputs))
     assert (read == steps * places + taps).all()
+    # Taps whose reaches are equal modulo q add to one output in every cycle: a column of the array.
+    if len(inputs) == 1:
+        reaches = np.arange(window[0]) // step[0] % outputs
+        for reach in range(outputs):
+            assert (plan.outputs[:, reaches == reach] == (np.arange(outputs)[:, None] - reach) % outputs).all()
     # Each input in one cycle only, as often as it is reused.
     cycles = np.broadcast_to(np.arange(outputs)[:, None], plan.inputs.shape)
     presented = np.unique(np.stack([plan.inputs.ravel(), cycles.ravel()]), axis=1)

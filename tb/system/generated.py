@@ -31,6 +31,7 @@ REQUESTS = {
     "reuse_1d": "reuse-engine channels=2 filters=4 size=12 kernel=3 stride=2 padding=1:0 window=5 frames=1 latency=1",
     "reuse_2d": f"reuse-engine {IMAGE} padding=1 signed_input=yes weight_bits=5 fold=2x1",
     "reuse_window": f"reuse-engine {IMAGE} padding=1 window=5 multipliers=18 depth=3",
+    "reuse_levels": f"reuse-engine {IMAGE} padding=1 window=4x3 multipliers=18 latency=1",
     "reuse_3d": "reuse-engine channels=1 filters=2 size=3x4x4 kernel=2 signed_output=yes activation=none",
     "reuse_memory": f"reuse-engine {IMAGE} padding=1 ports=memory window=5x6 halo=no",
     "output_controller": "output-controller columns=3 integrators=4 sum_bits=9",

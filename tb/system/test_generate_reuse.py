@@ -27,6 +27,7 @@ STREAMS = [name for name in REQUESTS if name.startswith("reuse") and "memory" no
 MEMORIES = {
     "as it comes": f"{IMAGE} padding=1",
     "a beat of two channels, read again": f"{IMAGE} padding=1 window=5x6 halo=no fold=2x1 latency=1",
+    "the sliding window, read once": f"{IMAGE} padding=1 window=3 fold=1x2",
     "late words, one place": f"{IMAGE} stride=2 latency=4 depth=1",
 }
 
