@@ -17,6 +17,7 @@ from crosstile_golden.reuse import schedule
 from .bench import STALLS, BenchError, convolution
 from .reuse_bench import Axes, framed, prove, window_of
 
+
 def slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
