@@ -12,7 +12,7 @@ from .streams import delay
 class CyclicChain(wiring.Component):
     """Adds up, along one axis, the sums of its taps at the outputs they belong to: (a − j) mod q in class a.
 
-        total[o] = Σ_j sums[j](class (o + j) mod q)
+        total[o] = Σ_j sums[j](class (o + j) mod q)      j: reaches modulo q, J the greatest of them
 
     Position j of a chain holds, in class a, the sum of output (a − j) mod q; from class to class it moves one
     position on. An output whose first tap's turn is still to come when it reaches the end waits in a lane, and

@@ -90,6 +90,13 @@ def test_a_fully_connected_layer_drops_no_class() -> None:
     prove(engine)
 
 
+def test_a_layer_that_reads_only_padding_along_an_axis_keeps_no_halo() -> None:
+    layer = convolution(1, 2, (7, 1), (3, 2), dilation=(1, 3), stride=(1, 3), begin=(1, 2), end=(1, 3))
+    plan = ReusePlan(layer, ReuseFold(1, 2, window_of(layer, 2)))
+    assert plan.activation_reads == 0
+    prove(plan)
+
+
 def test_one_output_at_a_time_takes_one_column_no_sums_and_a_read_each() -> None:
     """3x3, 16 to 16 planes, 32x32: the halo stores of p = 3 are two rows and two columns, and sums leave at once."""
     layer = convolution(16, 16, (32, 32), (3, 3), begin=(1, 1), end=(1, 1))
