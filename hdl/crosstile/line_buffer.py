@@ -86,10 +86,9 @@ class LineWindows(wiring.Component):
         plan = self.plan
         m.submodules.rows = rows = self._program()
         word = Signal(range(plan.words), name="word")
-        word_last = Signal()
+        word_last = Signal(init=plan.words == 1)
         free, go = Signal(), Signal()
         m.d.comb += [
-            word_last.eq(word == plan.words - 1),
             free.eq(rows.ready & (~rows.word.emit | self.credit)),
             self.input.ready.eq(rows.word.intake & free),
             go.eq(free & (~rows.word.intake | self.input.valid)),
@@ -98,6 +97,8 @@ class LineWindows(wiring.Component):
         ]
         with m.If(go):
             m.d.sync += word.eq(Mux(word_last, 0, word + 1))
+            if plan.words > 1:
+                m.d.sync += word_last.eq(word == plan.words - 2)
         cycles = plan.read_cycles
         arrived = delay(m, self.input.p.as_value(), cycles, "arrived")
         moves = go & ~rows.word.again if plan.repeats else go

@@ -60,17 +60,22 @@ class ShortQueue(wiring.Component):
         """Return the memory, whose read port is the output's register, and its pointers."""
         m = Module()
         size = 1 << max(self.depth - 1, 1).bit_length()  # pointers turn round by themselves
-        m.submodules.memory = memory = Memory(shape=len(self.beat), depth=size, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=len(self.beat), depth=size, init=[], attrs={"no_rw_check": 1}
+        )
         write, read = memory.write_port(), memory.read_port(domain="sync")
         level, waiting, valid, move = Signal(range(size + 1)), Signal(), Signal(), Signal()
+        more, less = Signal.like(level), Signal.like(level)
         m.d.comb += [
+            more.eq(level + self.push), less.eq(level - ~self.push),
             move.eq(waiting & (~valid | self.output.ready)),
             write.data.eq(self.beat), write.en.eq(self.push),
-            read.en.eq(move), self.output.payload.eq(read.data), self.output.valid.eq(valid),
+            read.en.eq(~valid | self.output.ready),  # whether or not a beat waits: wide, so apart from `move`
+            self.output.payload.eq(read.data), self.output.valid.eq(valid),
         ]
         m.d.sync += [
             write.addr.eq(write.addr + self.push), read.addr.eq(read.addr + move),
-            level.eq(level + self.push - move),
+            level.eq(Mux(move, less, more)),
             waiting.eq(self.push | Mux(move, level > 1, waiting)),
             valid.eq(waiting | (valid & ~self.output.ready)),
         ]
