@@ -139,12 +139,11 @@ class CreditQueue(wiring.Component):
         """
         m.submodules.storage = storage = Storage(self.layout.size, self.depth)
         write, read = Signal(range(self.depth)), Signal(range(self.depth))
-        level, level_next, waiting = Signal(range(self.depth + 1)), Signal(range(self.depth + 1)), Signal()
+        level, waiting = Signal(range(self.depth + 1)), Signal()
         room = Signal(range(FRONT_DEPTH + 1), init=FRONT_DEPTH)
         move = Signal()
         m.d.comb += [
             move.eq(waiting & (room != 0)),
-            level_next.eq(level + self.push - move),
             storage.write_address.eq(write),
             storage.write_data.eq(self.beat.as_value()),
             storage.write.eq(self.push),
@@ -152,7 +151,7 @@ class CreditQueue(wiring.Component):
             front.beat.eq(delay(m, storage.read_data, 1, "stored")),
             front.push.eq(delay(m, move, 2, "moved", resets=True)),
         ]
-        m.d.sync += [level.eq(level_next), waiting.eq(level_next != 0)]
+        m.d.sync += [level.eq(level + self.push - move), waiting.eq(self.push | Mux(move, level > 1, waiting))]
         m.d.sync += room.eq(room + taken - move)
         for pointer, step in ((write, self.push), (read, move)):
             with m.If(step):
