@@ -15,7 +15,7 @@ from .line_buffer_plan import LineBufferPlan
 from .timing import Input, Node, Operations, Queue
 from .winograd_fold import TileFold, check_winograd, legal_tile_folds
 from .winograd_numbers import WEIGHT_STORES, WinogradNumbers
-from .winograd_program import AxisProgram, axis_programs
+from .winograd_program import AxisProgram, axis_programs, tile_buffers
 
 OPERAND_CYCLES = 4  # issue -> tile store -> operand -> multiplier's input -> product
 SUM_CYCLES = 1      # the last products of a pass -> partial sums
@@ -82,17 +82,7 @@ class WinogradPlan:
     @cached_property
     def buffers(self) -> tuple[LineBufferPlan, ...]:
         """The line buffers that make tiles, outermost axis first: all but the last are stages before the engine."""
-        geometry = self.layer.geometry
-        return tuple(
-            LineBufferPlan(
-                self.layer.name, self.layer.input_format, rows=program.inputs,
-                positions=prod(geometry.input_size[axis + 1 :]), kernel=TILE, dilation=program.input_spacing,
-                starts=tuple(step.start for step in program.steps), channels=geometry.in_channels * TILE**axis,
-                lanes=self.fold.lanes * TILE**axis, run=1,
-                frames=prod(len(outer.steps) for outer in self.programs[:axis]),
-            )
-            for axis, program in enumerate(self.programs)
-        )
+        return tile_buffers(self.layer, self.programs, self.fold.lanes)
 
     @property
     def lanes_in(self) -> int:

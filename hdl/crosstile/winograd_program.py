@@ -1,12 +1,16 @@
 """The order in which a Winograd engine takes the tiles along one axis, and the outputs that they add to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 
 from crosstile_golden.geometry import ConvolutionGeometry
+from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.winograd import TILE, outputs_along
 from crosstile_golden.winograd_split import AxisSplit, Part, split
+
+from .line_buffer_plan import LineBufferPlan
 
 
 @dataclass(frozen=True)
@@ -124,3 +128,22 @@ def axis_programs(geometry: ConvolutionGeometry) -> tuple[AxisProgram, ...]:
         split(geometry), geometry.input_size, geometry.padding_begin, geometry.output_size, strict=True
     )
     return tuple(AxisProgram(*axis) for axis in axes)
+
+
+def tile_buffers(
+    layer: ConvolutionLayer, programs: Sequence[AxisProgram], lanes: int
+) -> tuple[LineBufferPlan, ...]:
+    """Return the line buffers that make tiles of `lanes` channels at once, outermost axis first.
+
+    Behind that of axis n, a beat holds (channel, place in the tile along axes 0 to n).
+    """
+    geometry = layer.geometry
+    return tuple(
+        LineBufferPlan(
+            layer.name, layer.input_format, rows=program.inputs, positions=prod(geometry.input_size[axis + 1 :]),
+            kernel=TILE, dilation=program.input_spacing, starts=tuple(step.start for step in program.steps),
+            channels=geometry.in_channels * TILE**axis, lanes=lanes * TILE**axis, run=1,
+            frames=prod(len(outer.steps) for outer in programs[:axis]),
+        )
+        for axis, program in enumerate(programs)
+    )
