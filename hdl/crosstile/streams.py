@@ -1,6 +1,6 @@
 """Streams between stages: the beat's layout, the queue that holds beats, and delays."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -37,6 +37,11 @@ def delay(m: Module, value: ValueLike, cycles: int, name: str, resets: bool = Fa
         m.d.sync += register.eq(current)
         current = register
     return current
+
+
+def several(count: Value) -> Value:
+    """Return whether a count is above 1."""
+    return count[1:].any() if len(count) > 1 else Const(0, 1)
 
 
 class ShortQueue(wiring.Component):
@@ -76,7 +81,7 @@ class ShortQueue(wiring.Component):
         m.d.sync += [
             write.addr.eq(write.addr + self.push), read.addr.eq(read.addr + move),
             level.eq(Mux(move, less, more)),
-            waiting.eq(self.push | Mux(move, level > 1, waiting)),
+            waiting.eq(self.push | Mux(move, several(level), waiting)),
             valid.eq(waiting | (valid & ~self.output.ready)),
         ]
         return m
@@ -129,7 +134,7 @@ class CreditQueue(wiring.Component):
             m.d.comb += [front.beat.eq(self.beat.as_value()), front.push.eq(self.push)]
         free = Signal(range(self.depth + 1), init=self.depth)
         m.d.sync += free.eq(free + taken - self.reserve)
-        m.d.sync += self.credit.eq(taken | Mux(self.reserve, free > 1, self.credit))
+        m.d.sync += self.credit.eq(taken | Mux(self.reserve, several(free), self.credit))
         return m
 
     def _memory(self, m: Module, front: ShortQueue, taken: Value) -> None:
@@ -151,7 +156,7 @@ class CreditQueue(wiring.Component):
             front.beat.eq(delay(m, storage.read_data, 1, "stored")),
             front.push.eq(delay(m, move, 2, "moved", resets=True)),
         ]
-        m.d.sync += [level.eq(level + self.push - move), waiting.eq(self.push | Mux(move, level > 1, waiting))]
+        m.d.sync += [level.eq(level + self.push - move), waiting.eq(self.push | Mux(move, several(level), waiting))]
         m.d.sync += room.eq(room + taken - move)
         for pointer, step in ((write, self.push), (read, move)):
             with m.If(step):

@@ -4,7 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .streams import delay
+from .streams import delay, several
 from .winograd_plan import WinogradPlan
 from .winograd_sequencer import tile_steps
 
@@ -45,6 +45,7 @@ class TileArrival(wiring.Component):
         ends = delay(m, self.reserve & last, cycles - 1, "ends", resets=True)
         settled = delay(m, ends, 1 + plan.settle_cycles, "settled", resets=True)
         begins = self.reserve & first
+        left = several(free) if plan.beats_per_tile == 1 else free.any()  # behind a tile's last beat
         m.d.comb += [
             self.take.eq(delay(m, self.reserve, cycles, "take", resets=True)),
             self.switch.eq(tile_steps(m, plan, "arrival", ends, early=True)[1]),
@@ -53,9 +54,9 @@ class TileArrival(wiring.Component):
         m.d.sync += [
             self.last.eq(ends),
             free.eq(free + self.taken - begins),
-            self.credit.eq(self.taken | Mux(self.reserve, ~last | (free > first), self.credit)),
+            self.credit.eq(self.taken | Mux(self.reserve, ~last | left, self.credit)),
             held.eq(held + settled - self.taken),
-            self.complete.eq(settled | Mux(self.taken, held > 1, self.complete)),
+            self.complete.eq(settled | Mux(self.taken, several(held), self.complete)),
         ]
         return m
 
