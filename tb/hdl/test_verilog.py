@@ -65,7 +65,8 @@ def test_no_path_and_no_date_is_in_it(text: str) -> None:
     folders = {str(Path.home()), str(Path.cwd()), tempfile.gettempdir()}
     for secret in (*folders, ".py", ".il", str(date.today().year), "src ="):
         assert secret not in text
-    assert not re.search(r'"/\w|\(\* ', text)
+    hint = "(* no_rw_check = 32'd1 *)"  # all that a memory may tell synthesis
+    assert not re.search(r'"/\w|\(\* ', text.replace(hint, ""))
 
 
 def test_it_begins_with_its_owner_and_holds_one_top_module_of_the_name_given(text: str) -> None:

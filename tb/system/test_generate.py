@@ -91,7 +91,12 @@ def together(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+IN_TIME = ("ecp5", "ice40")  # the others take as long again, and map a whole network in `test_lint.py`
+
+
+@pytest.mark.parametrize(
+    "family", [family if family in IN_TIME else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES]
+)
 def test_yosys_maps_every_block_to_every_family(family: str, together: Path, tmp_path: Path) -> None:
     result = synthesize(together, "together", family, tmp_path)
     assert result.other == {}

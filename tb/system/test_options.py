@@ -26,8 +26,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 RUNS = [
     *(("verilator", "image", options) for options in OPTIONS),
     *(("icarus", name, "as it comes") for name in MODELS),
-    ("verilator", "residuals", "columns first, [0076], claims 8 and 17"), ("icarus", "residuals", "loadable weights"),
-    ("verilator", "residuals", "durations, [0077], claims 19 and 24"), ("icarus", "residuals", "buffered"),
+    pytest.param("verilator", "residuals", "columns first, [0076], claims 8 and 17", marks=pytest.mark.slow),
+    pytest.param("verilator", "residuals", "durations, [0077], claims 19 and 24", marks=pytest.mark.slow),
+    ("icarus", "residuals", "loadable weights"), ("icarus", "residuals", "buffered"),
     ("icarus", "volume", "columns first, [0076], claims 8 and 17"), ("icarus", "volume", "steered, [0064]"),
     ("icarus", "signal", "columns first, [0076], claims 8 and 17"),
     ("verilator", "signal", "durations, [0077], claims 19 and 24"),
