@@ -199,13 +199,18 @@ def main() -> int:
     parser.add_argument("--simulate", action="store_true", help="run 4 frames in Verilator and compare")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/layers.json"))
     options = parser.parse_args()
-    rows = [
-        measure(name, multipliers, engine, window, options)
-        for name in options.layers
-        for multipliers in options.multipliers or LAYERS[name][1]
-        for engine in options.engines
-        for window in (options.window or [None] if engine == "reuse" else [None])
-    ]
+    if "reuse" not in options.engines and (options.window or options.no_halo):
+        parser.error("--window and --no-halo are of reuse engines: name reuse after --engines")
+    try:
+        rows = [
+            measure(name, multipliers, engine, window, options)
+            for name in options.layers
+            for multipliers in options.multipliers or LAYERS[name][1]
+            for engine in options.engines
+            for window in (options.window or [None] if engine == "reuse" else [None])
+        ]
+    except CrosstileError as error:
+        parser.error(str(error))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"seed": SEED, "rows": rows}, indent=2) + "\n")
     table = Table(*rows[0], title=f"seed {SEED}")

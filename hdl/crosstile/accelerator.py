@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
+from .counters import counter
 from .crosspoint import CrosspointEngine
 from .crosspoint_plan import CrosspointPlan
 from .joints import Fork, Join, Split
@@ -146,7 +147,7 @@ class Accelerator(wiring.Component):
         ]
         arrived = Signal()
         m.d.comb += arrived.eq(self.s_axis_tvalid & self.s_axis_tready)
-        last = _last_of(m, self.plan.beats_in, arrived, "input_beat")
+        _, last = counter(m, self.plan.beats_in, arrived, "input_beat")
         with m.If(arrived & (last != self.s_axis_tlast)):
             m.d.sync += self.frame_error.eq(1)
         return beats
@@ -164,7 +165,7 @@ class Accelerator(wiring.Component):
             source.ready.eq(self.m_axis_tready),
         ]
         left = source.valid & source.ready
-        m.d.comb += self.m_axis_tlast.eq(_last_of(m, self.plan.beats_out, left, "output_beat"))
+        m.d.comb += self.m_axis_tlast.eq(counter(m, self.plan.beats_out, left, "output_beat")[1])
 
 
 def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
@@ -178,13 +179,3 @@ def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
         WinogradPlan: WinogradEngine, TileIntegratorPlan: TileIntegrators, ReuseStagePlan: ReuseStage,
     }
     return blocks[type(plan)](plan, depths[0])
-
-
-def _last_of(m: Module, beats: int, step: Value, name: str) -> Value:
-    """Return a flag that the present beat is the last of `beats`; `step` counts them."""
-    counter = Signal(range(beats), name=name)
-    last = Signal(name=f"{name}_last")
-    m.d.comb += last.eq(counter == beats - 1)
-    with m.If(step):
-        m.d.sync += counter.eq(Mux(last, 0, counter + 1))
-    return last

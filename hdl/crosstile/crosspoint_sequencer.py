@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .counters import single_counter
 from .crosspoint_plan import CrosspointPlan
 from .crosspoint_program import ColumnStep, RowStep, bank_step, kernel_row_step
 from .program import Program
@@ -106,10 +107,10 @@ class CrosspointSequencer(wiring.Component):
         m.d.comb += [flush.eq(~row.intake), compute.eq(flush | (row.compute & column.output))]
 
         go = Signal()
-        group, group_last = self._counter(m, self.plan.channel_groups, go, flush, "group")
-        tap, tap_last = self._counter(m, self.plan.column_groups, go & group_last, ~compute | flush, "tap")
+        group, group_last = single_counter(m, self.plan.channel_groups, go, flush, "group")
+        tap, tap_last = single_counter(m, self.plan.column_groups, go & group_last, ~compute | flush, "tap")
         pass_end = group_last & tap_last
-        filters, filters_last = self._counter(m, self.plan.filter_passes, go & pass_end, ~compute, "filter")
+        filters, filters_last = single_counter(m, self.plan.filter_passes, go & pass_end, ~compute, "filter")
         part_end = pass_end & filters_last
         base, base_last = self._group_turns(m, go & part_end)
         filter_last = filters_last & base_last
@@ -147,18 +148,6 @@ class CrosspointSequencer(wiring.Component):
         ]
         self._window(m, column.taps, tap, go & group_last & compute & ~flush, flush, go & pixel_end & ~flush)
         return m
-
-    @staticmethod
-    def _counter(m: Module, size: int, step: Value, single: Value, name: str) -> tuple[Value, Value]:
-        """Return a counter 0..size−1 and its end; while `single` it does not count and is always at its end."""
-        if size == 1:
-            return Signal(1, name=name), Value.cast(1)
-        counter = Signal(range(size), name=name)
-        last = Signal(name=f"{name}_last")
-        m.d.comb += last.eq((counter == size - 1) | single)
-        with m.If(step):
-            m.d.sync += counter.eq(Mux(last, 0, counter + 1))
-        return counter, last
 
     def _group_turns(self, m: Module, step: Value) -> tuple[Value, Value]:
         """Return the first beat of the groups in turn, and whether they are the last."""

@@ -1,6 +1,6 @@
 """A memory with one port to read and one to write, as block RAMs have them."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,12 +13,11 @@ class Storage(wiring.Component):
     that case, and synthesis would build logic around them to agree with the Verilog there, before their enables and
     behind their outputs; the memory's attribute tells it not to.
 
-    Parameters: `cycles`, 1 or 2: with a register, as block RAMs have within.
-    Members: `read_address`; `read_data` so many `cycles` later; `write_address`, `write_data`, `write`.
+    Members: `read_address`; `read_data` one cycle later; `write_address`, `write_data`, `write`.
     """
 
-    def __init__(self, width: int, depth: int, cycles: int = 1):
-        self.width, self.depth, self.cycles = width, depth, cycles
+    def __init__(self, width: int, depth: int):
+        self.width, self.depth = width, depth
         super().__init__({
             "read_address": In(range(depth)), "read_data": Out(width),
             "write_address": In(range(depth)), "write_data": In(width), "write": In(1),
@@ -31,13 +30,9 @@ class Storage(wiring.Component):
             shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": 1}
         )
         read, write = memory.read_port(domain="sync"), memory.write_port()
-        word: Value = read.data
-        if self.cycles > 1:
-            word = Signal(self.width, name="word", reset_less=True)
-            m.d.sync += word.eq(read.data)
         m.d.comb += [
             read.addr.eq(self.read_address),
-            self.read_data.eq(word),
+            self.read_data.eq(read.data),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
             write.en.eq(self.write),

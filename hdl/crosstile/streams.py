@@ -1,12 +1,13 @@
 """Streams between stages: the beat's layout, the queue that holds beats, and delays."""
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
+from .counters import several, tally
 from .storage import Storage
 from .timing import DEEP_QUEUE
 
@@ -37,11 +38,6 @@ def delay(m: Module, value: ValueLike, cycles: int, name: str, resets: bool = Fa
         m.d.sync += register.eq(current)
         current = register
     return current
-
-
-def several(count: Value) -> Value:
-    """Return whether a count is above 1."""
-    return count[1:].any() if len(count) > 1 else Const(0, 1)
 
 
 class ShortQueue(wiring.Component):
@@ -133,8 +129,7 @@ class CreditQueue(wiring.Component):
         else:
             m.d.comb += [front.beat.eq(self.beat.as_value()), front.push.eq(self.push)]
         free = Signal(range(self.depth + 1), init=self.depth)
-        m.d.sync += free.eq(free + taken - self.reserve)
-        m.d.sync += self.credit.eq(taken | Mux(self.reserve, several(free), self.credit))
+        tally(m, free, self.credit, taken, self.reserve)
         return m
 
     def _memory(self, m: Module, front: ShortQueue, taken: Value) -> None:
@@ -156,7 +151,7 @@ class CreditQueue(wiring.Component):
             front.beat.eq(delay(m, storage.read_data, 1, "stored")),
             front.push.eq(delay(m, move, 2, "moved", resets=True)),
         ]
-        m.d.sync += [level.eq(level + self.push - move), waiting.eq(self.push | Mux(move, several(level), waiting))]
+        tally(m, level, waiting, self.push, move)
         m.d.sync += room.eq(room + taken - move)
         for pointer, step in ((write, self.push), (read, move)):
             with m.If(step):

@@ -4,7 +4,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .streams import delay, several
+from .counters import counter, several, tally
+from .streams import delay
 from .winograd_plan import WinogradPlan
 from .winograd_sequencer import tile_steps
 
@@ -55,17 +56,16 @@ class TileArrival(wiring.Component):
             self.last.eq(ends),
             free.eq(free + self.taken - begins),
             self.credit.eq(self.taken | Mux(self.reserve, ~last | left, self.credit)),
-            held.eq(held + settled - self.taken),
-            self.complete.eq(settled | Mux(self.taken, several(held), self.complete)),
         ]
+        tally(m, held, self.complete, settled, self.taken)
         return m
 
     def _beats(self, m: Module) -> tuple[Value, Value]:
         """Return whether the beat is a tile's first, and whether it is its last."""
-        count = self.plan.beats_per_tile
-        if count == 1:
+        if self.plan.beats_per_tile == 1:
             return Const(1, 1), Const(1, 1)
-        beat, first, last = Signal(range(count)), Signal(init=1), Signal()
+        _, last = counter(m, self.plan.beats_per_tile, self.reserve, "beat")
+        first = Signal(init=1)
         with m.If(self.reserve):
-            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), last.eq(beat == count - 2), first.eq(last)]
+            m.d.sync += first.eq(last)
         return first, last

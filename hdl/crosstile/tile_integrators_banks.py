@@ -56,14 +56,14 @@ class TileBanks(wiring.Component):
         for place, (bank, result) in enumerate(zip(self.banks, self._results(m, steps), strict=True)):
             write = issue & every([step.valid[index] for step, index in zip(steps[count - 1][1:], bank, strict=True)])
             sums = self._integrated(m, bank, result, steps, write) if plan.adds else result
-            m.submodules["store" + name_of(bank)] = store = Storage(self.word_bits, plan.store_places.words, cycles=2)
+            m.submodules["store" + name_of(bank)] = store = Storage(self.word_bits, plan.store_places.words)
             ends = steps[count - 1][1].ends[bank[0]]
             m.d.comb += [
                 store.write_address.eq(_address(plan.store_places, steps[count], bank, "sent")),
                 store.write_data.eq(sums),
                 store.write.eq(delay(m, write & ends, 1, "store_write" + name_of(bank), resets=True)),
                 store.read_address.eq(_join(plan.store_places, fields)),
-                self.words[place].eq(store.read_data),
+                self.words[place].eq(delay(m, store.read_data, 1, "stored" + name_of(bank))),
             ]
         return m
 
@@ -102,13 +102,13 @@ class TileBanks(wiring.Component):
         """Return a bank's results added to what earlier tiles left for their outputs, a cycle later; keep the sums."""
         plan, name = self.plan, name_of(bank)
         bits = plan.total_bits
-        m.submodules["integrators" + name] = memory = Storage(self.word_bits, plan.integrator_places.words, cycles=2)
+        m.submodules["integrators" + name] = memory = Storage(self.word_bits, plan.integrator_places.words)
         read = plan.data_cycles - READ_CYCLES
         now = steps[plan.data_cycles - 2][1:]
         fresh = every([step.fresh[index] for step, index in zip(now, bank, strict=True)])
         start = Signal(self.word_bits, name="start" + name, reset_less=True)
         total = Signal(self.word_bits, name="sum" + name, reset_less=True)
-        m.d.sync += start.eq(memory.read_data)
+        m.d.sync += start.eq(delay(m, memory.read_data, 1, "integrated" + name))
         with m.If(delay(m, fresh, 1, "fresh" + name)):
             m.d.sync += start.eq(0)
         for lane in range(plan.filter_lanes):

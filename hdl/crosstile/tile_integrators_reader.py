@@ -1,9 +1,10 @@
 """The reader's sequencer: which output's sums leave next."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .counters import count_up
 from .tile_integrators_plan import TileIntegratorPlan
 
 
@@ -90,16 +91,3 @@ class TileReader(wiring.Component):
         carry = carry & count_up(m, bank, self._banks(0), carry, restart)
         count_up(m, turn, rows.store_rounds, carry | restart)
         return last
-
-
-def count_up(m: Module, counter: Signal, size: int, step: Value, restart: Value | None = None) -> Value:
-    """Count 0..size−1 with `step`, and from 0 again after `restart`; return a register: it is at its end."""
-    if size == 1:
-        return Const(1, 1)
-    end = Signal(name=f"{counter.name}_end")
-    with m.If(step):
-        m.d.sync += [counter.eq(Mux(end, 0, counter + 1)), end.eq((counter == size - 2) & ~end)]
-    if restart is not None:
-        with m.If(restart):
-            m.d.sync += [counter.eq(0), end.eq(0)]
-    return end

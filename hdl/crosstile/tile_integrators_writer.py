@@ -6,8 +6,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .counters import count_up
 from .tile_integrators_plan import TileIntegratorPlan
-from .tile_integrators_reader import count_up
 from .tile_integrators_steps import StoredSteps, spare_bits, step_layout, step_words
 
 

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .counters import counter
 from .program import Program
 from .streams import delay
 from .winograd_plan import WinogradPlan
@@ -100,11 +101,9 @@ class WinogradSequencer(wiring.Component):
         """Return the counters: operations of a tile, and tiles along each axis."""
         m = Module()
         plan = self.plan
-        cycle = Signal(range(plan.slot_cycles))
-        go = Signal()
-        first = self._due(m, "first", cycle, range(1), go)
-        end = self._due(m, "end", cycle, range(plan.slot_cycles - 1, plan.slot_cycles), go)
-        works = self._due(m, "works", cycle, range(plan.pass_operations), go)
+        go, first = Signal(), Signal(init=1)
+        cycle, end = counter(m, plan.slot_cycles, go, "cycle")
+        works = self._works(m, cycle, end, go)
         base, switch = tile_steps(m, plan, "tile", go & end)
         word, pass_end = self._words(m, go & works)
         m.d.comb += [
@@ -119,28 +118,26 @@ class WinogradSequencer(wiring.Component):
             self.switch.eq(switch),
         ]
         with m.If(go):
-            m.d.sync += [cycle.eq(Mux(end, 0, cycle + 1)), self.tile.eq(self.tile + end)]
+            m.d.sync += [first.eq(end), self.tile.eq(self.tile + end)]
         return m
 
-    def _due(self, m: Module, name: str, cycle: Value, when: range, go: Value) -> Value:
-        """Return a register that is high in the operations `when` of a tile: nothing is compared in their cycle."""
-        size = self.plan.slot_cycles
-        if len(when) == size:
+    def _works(self, m: Module, cycle: Value, end: Value, go: Value) -> Value:
+        """Return a register that is high in a tile's operations, and not while only the next one arrives."""
+        plan = self.plan
+        if plan.slot_cycles == plan.pass_operations:
             return Const(1, 1)
-        flag = Signal(name=f"{name}_due", init=0 in when)
-        with m.If(go & (cycle == (when.start - 1) % size)):
-            m.d.sync += flag.eq(1)
-        with m.Elif(go & (cycle == when.stop - 1)):
-            m.d.sync += flag.eq(0)
-        return flag
+        works = Signal(init=1)
+        with m.If(go):
+            m.d.sync += works.eq(end | (works & (cycle != plan.pass_operations - 1)))
+        return works
 
     def _words(self, m: Module, step: Value) -> tuple[Value, Value]:
         """Return the tile store's word, and whether it ends a pass: channel groups, passes, then turns over groups."""
         plan = self.plan
-        channel, pass_end = _counter(m, plan.channel_groups, step, "channel")
+        channel, pass_end = counter(m, plan.channel_groups, step, "channel")
         if plan.group_turns == 1:
             return channel, pass_end
-        _, passes_end = _counter(m, plan.filter_passes, step & pass_end, "pass")
+        _, passes_end = counter(m, plan.filter_passes, step & pass_end, "pass")
         turn = Signal(range(plan.words), name="turn")
         with m.If(step & pass_end & passes_end):
             m.d.sync += turn.eq(Mux(turn == plan.words - plan.channel_groups, 0, turn + plan.channel_groups))
@@ -159,13 +156,3 @@ def tile_steps(
     base = Signal(range(len(plan.numbers.weight_words)), name=f"{name}_base")
     m.d.comb += base.eq(sum((step.word.base for step in steps), Const(0)))
     return base, Cat(step.word.switch for step in steps)
-
-
-def _counter(m: Module, size: int, step: Value, name: str) -> tuple[Value, Value]:
-    """Return a counter 0..size−1 and whether it is at its end, in a register as well."""
-    if size == 1:
-        return Const(0, 1), Const(1, 1)
-    counter, last = Signal(range(size), name=name), Signal(name=f"{name}_last")
-    with m.If(step):
-        m.d.sync += [counter.eq(Mux(last, 0, counter + 1)), last.eq(counter == size - 2)]
-    return counter, last

@@ -146,6 +146,11 @@ def lanes_text(number_format: NumberFormat, lanes: int, what: str) -> str:
     return f"{what}, {number_format} each, {where}" if lanes > 1 else f"{what}, {number_format}, in {where}"
 
 
+def channels_text(lanes: int) -> str:
+    """Return the words for the channels of a beat."""
+    return "1 channel of a pixel" if lanes == 1 else f"{lanes} channels of a pixel"
+
+
 def stream_meanings(prefix: str, number_format: NumberFormat, lanes: int, what: str, sends: bool) -> dict[str, str]:
     """Return the meanings of a stream's three ports; `sends` tells an output from an input."""
     if sends:

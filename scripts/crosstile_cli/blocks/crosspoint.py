@@ -8,7 +8,17 @@ from crosstile.fold import Fold
 from crosstile.layer_plan import ARCHITECTURES, ConvolutionPlan
 from crosstile.mode_source import mode_layout
 
-from .block import DEPTH, Block, Built, depth_of, layout_text, stream_figures, stream_meanings, stream_timing
+from .block import (
+    DEPTH,
+    Block,
+    Built,
+    channels_text,
+    depth_of,
+    layout_text,
+    stream_figures,
+    stream_meanings,
+    stream_timing,
+)  # fmt: skip
 from .convolution import NAME, Convolution, engine_of, show_fold
 from .layer import PARAMETERS_OF_LAYER, fold_parameter, multipliers_parameter, weights_parameter
 from .loading import bus_meanings, loading
@@ -51,18 +61,15 @@ def _bare(request: Convolution, plan: ConvolutionPlan) -> Built:
     engine = engine_of(plan)
     layer, depth = plan.layer, depth_of(engine, request.depth)
     loads = _loading(request, plan)  # refuses before anything is made
-    meanings = stream_meanings("input", layer.input_format, engine.lanes_in, _lanes(engine.lanes_in), sends=False)
-    meanings |= stream_meanings("output", layer.output_format, engine.lanes_out, _lanes(engine.lanes_out), sends=True)
+    taken, sent = channels_text(engine.lanes_in), channels_text(engine.lanes_out)
+    meanings = stream_meanings("input", layer.input_format, engine.lanes_in, taken, sends=False)
+    meanings |= stream_meanings("output", layer.output_format, engine.lanes_out, sent, sends=True)
     meanings |= _mode_meanings(engine) if engine.steering == "external" else {}
     meanings |= bus_meanings() if request.loadable else {}
     return Built(
         CrosspointEngine(engine, depth), meanings, [*frame_text(layer), *stream_timing(engine, depth), *loads],
         stream_figures(engine, depth) | _cost(plan), {"depth": depth},
     )
-
-
-def _lanes(lanes: int) -> str:
-    return "1 channel of a pixel" if lanes == 1 else f"{lanes} channels of a pixel"
 
 
 def _mode_meanings(plan: CrosspointPlan) -> dict[str, str]:

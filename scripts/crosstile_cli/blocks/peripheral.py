@@ -10,7 +10,7 @@ from crosstile_golden.geometry import ConvolutionGeometry
 from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 
-from .block import Built
+from .block import Built, channels_text
 from .loading import axil_meanings
 from .parameters import show
 
@@ -76,10 +76,9 @@ def _queue_bits(network: NetworkPlan) -> int:
 def _axis_meanings(network: NetworkPlan) -> dict[str, str]:
     def side(prefix: str, number_format: NumberFormat, lanes: int, last: str) -> dict[str, str]:
         step = lane_bits(number_format)
-        channels = f"{lanes} channels of a pixel" if lanes > 1 else "1 channel of a pixel"
         return {
-            f"{prefix}_tdata": f"a beat: {channels}, {number_format} each, sign- or zero-extended to {step} bits, "
-            f"channel n of the beat from bit {step}*n on",
+            f"{prefix}_tdata": f"a beat: {channels_text(lanes)}, {number_format} each, sign- or zero-extended "
+            f"to {step} bits, channel n of the beat from bit {step}*n on",
             f"{prefix}_tvalid": "AXI4-Stream TVALID", f"{prefix}_tready": "AXI4-Stream TREADY",
             f"{prefix}_tlast": last,
         }

@@ -11,7 +11,7 @@ from crosstile.timing import queue_cycles
 from crosstile_golden.geometry import Axes
 from crosstile_golden.reuse import layer_reads_sliding
 
-from .block import DEPTH, Block, Built, cycles_per_frame, depth_of, lanes_text, stream_meanings
+from .block import DEPTH, Block, Built, channels_text, cycles_per_frame, depth_of, lanes_text, stream_meanings
 from .layer import PARAMETERS_OF_LAYER, LayerRequest, fold_parameter, multipliers_parameter, weights_parameter
 from .parameters import YES_NO, Parameter, axes, choice, or_auto, per_axis, show, whole
 from .peripheral import chosen_axes, frame_text, peripheral
@@ -96,7 +96,7 @@ def _bare(request: ReuseRequest, plan: ReuseLayerPlan) -> Built:
     engine, depth = plan.engine, depth_of(plan.engine, request.depth)
     rate = cycles_per_frame(engine, depth)
     outputs = engine.operations.beats_out
-    lanes = f"{engine.lanes_out} channels of a pixel" if engine.lanes_out > 1 else "1 channel of a pixel"
+    lanes = channels_text(engine.lanes_out)
     return Built(
         ReuseEngine(engine, depth),
         _memory_meanings(plan) | stream_meanings("output", engine.output_format, engine.lanes_out, lanes, sends=True),
@@ -122,8 +122,7 @@ def _bare(request: ReuseRequest, plan: ReuseLayerPlan) -> Built:
 
 def _memory_meanings(plan: ReuseLayerPlan) -> dict[str, str]:
     engine = plan.engine
-    count = engine.lanes_in
-    channels = f"{count} channels of a pixel" if count > 1 else "1 channel of a pixel"
+    word = lanes_text(engine.input_format, engine.lanes_in, channels_text(engine.lanes_in))
     late = f"{engine.latency} cycle{'s' if engine.latency > 1 else ''}"
     return {
         "frame_ready": "a whole frame is in the memory, and stays there until frame_done; in the cycle after "
@@ -133,7 +132,7 @@ def _memory_meanings(plan: ReuseLayerPlan) -> dict[str, str]:
         "read": "a word is read: address is valid",
         "address": f"of the word: pixel * {engine.channel_groups} + channel group, pixels in the order (depth,) row, "
         "column",
-        "word": f"{lanes_text(engine.input_format, count, channels)}: what is at the address of {late} ago, no later "
+        "word": f"{word}: what is at the address of {late} ago, no later "
         "and no sooner",
         "reads": "words read of the present frame, and of the last one until another starts",
     }
