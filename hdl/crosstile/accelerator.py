@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
-from .counters import counter
+from .counters import compared_counter
 from .crosspoint import CrosspointEngine
 from .crosspoint_plan import CrosspointPlan
 from .joints import Fork, Join, Split
@@ -23,7 +23,7 @@ from .pulse_plan import PulsePlan
 from .reuse_stage import ReuseStage
 from .reuse_stage_plan import ReuseStagePlan
 from .stages import INPUT, BlockPlan, Source, StreamPlan
-from .streams import beat_layout, delay
+from .streams import CreditQueue, Late, beat_layout, delay
 from .tile_integrators import TileIntegrators
 from .tile_integrators_plan import TileIntegratorPlan
 from .weight_port import WeightPort
@@ -31,7 +31,7 @@ from .winograd import WinogradEngine
 from .winograd_plan import WinogradPlan
 
 LANE_BITS = (8, 16, 32)
-INPUT_DEPTH = 3  # the least that passes a beat per cycle
+INPUT_DEPTH = 4  # the least that passes a beat per cycle
 READS_BITS = 48  # of the count of activations read: no simulation fills it
 
 
@@ -84,7 +84,7 @@ class Accelerator(wiring.Component):
         loads = self._loads(m)
         reads: list[Value] = []
         for index, (stage, depths) in enumerate(zip(self.plan.stages, self.plan.depths, strict=True)):
-            block = _block(stage.plan, depths)
+            block = _block(stage.plan, depths, Late(stage.main in self.plan.late, Source(index) in self.plan.late))
             m.submodules[f"stage_{index}"] = block
             if isinstance(stage.plan, CrosspointPlan) and stage.plan.loadable:
                 wiring.connect(m, next(loads), block.load_weights)
@@ -131,26 +131,24 @@ class Accelerator(wiring.Component):
         wiring.connect(m, queue, target)
 
     def _input(self, m: Module) -> stream.Interface:
-        """Return the input as a stream of beats, behind registers."""
+        """Return the input as a stream of beats, behind a queue whose credit, a register, is TREADY."""
         number_format, lanes = self.plan.input_format, self.plan.lanes_in
-        beats = stream.Signature(beat_layout(number_format, lanes)).create(path=("source",))
-        m.submodules.input = queue = fifo.SyncFIFOBuffered(width=number_format.bits * lanes, depth=INPUT_DEPTH)
+        m.submodules.input = queue = CreditQueue(
+            beat_layout(number_format, lanes), INPUT_DEPTH, Source(INPUT) in self.plan.late
+        )
         step = lane_bits(number_format)
         data: Value = self.s_axis_tdata
-        m.d.comb += [
-            queue.w_data.eq(Cat(data[lane * step :][: number_format.bits] for lane in range(lanes))),
-            queue.w_en.eq(self.s_axis_tvalid),
-            self.s_axis_tready.eq(queue.w_rdy),
-            beats.p.as_value().eq(queue.r_data),
-            beats.valid.eq(queue.r_rdy),
-            queue.r_en.eq(beats.ready),
-        ]
         arrived = Signal()
-        m.d.comb += arrived.eq(self.s_axis_tvalid & self.s_axis_tready)
-        _, last = counter(m, self.plan.beats_in, arrived, "input_beat")
+        m.d.comb += [
+            self.s_axis_tready.eq(queue.credit),
+            arrived.eq(self.s_axis_tvalid & queue.credit),
+            queue.beat.as_value().eq(Cat(data[lane * step :][: number_format.bits] for lane in range(lanes))),
+            queue.reserve.eq(arrived), queue.push.eq(arrived),
+        ]
+        _, last = compared_counter(m, self.plan.beats_in, arrived, "input_beat")
         with m.If(arrived & (last != self.s_axis_tlast)):
             m.d.sync += self.frame_error.eq(1)
-        return beats
+        return queue.output
 
     def _output(self, m: Module, source: stream.Interface) -> None:
         """Drive the output port from the last stage's queue."""
@@ -165,17 +163,22 @@ class Accelerator(wiring.Component):
             source.ready.eq(self.m_axis_tready),
         ]
         left = source.valid & source.ready
-        m.d.comb += self.m_axis_tlast.eq(counter(m, self.plan.beats_out, left, "output_beat")[1])
+        m.d.comb += self.m_axis_tlast.eq(compared_counter(m, self.plan.beats_out, left, "output_beat")[1])
 
 
-def _block(plan: BlockPlan, depths: tuple[int, ...]) -> Any:
-    """Return the block that runs a stage, with queues of these depths."""
+def _block(plan: BlockPlan, depths: tuple[int, ...], late: Late) -> Any:
+    """Return the block that runs a stage, with queues of these depths; some streams are late."""
     if isinstance(plan, StreamPlan):
         if len(depths) > 1:
             return Fork(beat_layout(plan.number_format, plan.lanes), depths)
         return Join(plan.number_format, plan.lanes_in, plan.lanes_out, depths[0])
+    if isinstance(plan, LineBufferPlan):
+        return LineBuffer(plan, depths[0], late)
+    if isinstance(plan, WinogradPlan):
+        return WinogradEngine(plan, depths[0], late)
+    if isinstance(plan, TileIntegratorPlan):
+        return TileIntegrators(plan, depths[0], late.input)
     blocks: dict[type, Any] = {
-        CrosspointPlan: CrosspointEngine, PoolPlan: Pool, LineBufferPlan: LineBuffer, PulsePlan: PulseLink,
-        WinogradPlan: WinogradEngine, TileIntegratorPlan: TileIntegrators, ReuseStagePlan: ReuseStage,
+        CrosspointPlan: CrosspointEngine, PoolPlan: Pool, PulsePlan: PulseLink, ReuseStagePlan: ReuseStage,
     }
     return blocks[type(plan)](plan, depths[0])

@@ -22,12 +22,18 @@ def count_up(m: Module, value: Signal, size: int, step: Value, restart: Value | 
     return end
 
 
-def single_counter(m: Module, size: int, step: Value, single: Value, name: str) -> tuple[Value, Value]:
-    """Return a counter 0..size−1 and whether it is at its end; while `single` it does not count, and always is."""
+def compared_counter(
+    m: Module, size: int, step: Value, name: str, single: Value | None = None
+) -> tuple[Value, Value]:
+    """Return a counter 0..size−1, and whether it is at its end: fewer gates than `counter`, but known later.
+
+    While `single` it does not count, and always is at its end.
+    """
     if size == 1:
         return Const(0, 1), Const(1, 1)
     value, last = Signal(range(size), name=name), Signal(name=f"{name}_last")
-    m.d.comb += last.eq((value == size - 1) | single)
+    at_end = value == size - 1
+    m.d.comb += last.eq(at_end if single is None else at_end | single)
     with m.If(step):
         m.d.sync += value.eq(Mux(last, 0, value + 1))
     return value, last

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .counters import single_counter
+from .counters import compared_counter
 from .crosspoint_plan import CrosspointPlan
 from .crosspoint_program import ColumnStep, RowStep, bank_step, kernel_row_step
 from .program import Program
@@ -107,10 +107,10 @@ class CrosspointSequencer(wiring.Component):
         m.d.comb += [flush.eq(~row.intake), compute.eq(flush | (row.compute & column.output))]
 
         go = Signal()
-        group, group_last = single_counter(m, self.plan.channel_groups, go, flush, "group")
-        tap, tap_last = single_counter(m, self.plan.column_groups, go & group_last, ~compute | flush, "tap")
+        group, group_last = compared_counter(m, self.plan.channel_groups, go, "group", flush)
+        tap, tap_last = compared_counter(m, self.plan.column_groups, go & group_last, "tap", ~compute | flush)
         pass_end = group_last & tap_last
-        filters, filters_last = single_counter(m, self.plan.filter_passes, go & pass_end, ~compute, "filter")
+        filters, filters_last = compared_counter(m, self.plan.filter_passes, go & pass_end, "filter", ~compute)
         part_end = pass_end & filters_last
         base, base_last = self._group_turns(m, go & part_end)
         filter_last = filters_last & base_last

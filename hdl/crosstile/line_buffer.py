@@ -6,16 +6,17 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .counters import counter
 from .line_buffer_plan import LineBufferPlan
 from .program import Program
 from .storage import Storage
-from .streams import CreditQueue, beat_layout, delay
+from .streams import PROMPT, CreditQueue, Late, arrived, beat_layout, delay
 
 
 class LineBuffer(wiring.Component):
     """Collects under each position the activations of the last rows, and queues them: see `LineWindows`.
 
-    Parameters: `plan`; `depth`, places of the output queue.
+    Parameters: `plan`; `depth`, places of the output queue; `late`, which streams are.
     Timing: a beat per cycle, rows of padding included; `LineBufferPlan.pipeline_cycles` from a beat to what it
     completes entering the queue.
     """
@@ -23,9 +24,8 @@ class LineBuffer(wiring.Component):
     input: stream.Interface
     output: stream.Interface
 
-    def __init__(self, plan: LineBufferPlan, depth: int):
-        self.plan = plan
-        self.depth = depth
+    def __init__(self, plan: LineBufferPlan, depth: int, late: Late = PROMPT):
+        self.plan, self.depth, self.late = plan, depth, late
         self.output_layout = beat_layout(plan.number_format, plan.lanes_out)
         super().__init__({
             "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),
@@ -35,8 +35,8 @@ class LineBuffer(wiring.Component):
     def elaborate(self, _platform: object) -> Module:
         """Return the windows before a queue."""
         m = Module()
-        m.submodules.windows = windows = LineWindows(self.plan)
-        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        m.submodules.windows = windows = LineWindows(self.plan, self.late.input)
+        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth, self.late.output)
         wiring.connect(m, wiring.flipped(self.input), windows.input)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         m.d.comb += [
@@ -55,6 +55,7 @@ class LineWindows(wiring.Component):
     the lower end, and the word moves up by a row: no row is ever searched for. A window that is sent again is
     read from the words as they are: nothing arrives, and nothing moves.
 
+    Parameters: `plan`; `late`, the input is, see `Late`.
     Members: `input`; `credit`, there is room for a beat, and `reserve`, it is taken; `beat`.
     Timing: a beat per cycle, rows of padding included; `beat` comes `LineBufferPlan.pipeline_cycles` after `reserve`.
     """
@@ -63,8 +64,8 @@ class LineWindows(wiring.Component):
     credit: Signal
     reserve: Signal
 
-    def __init__(self, plan: LineBufferPlan):
-        self.plan = plan
+    def __init__(self, plan: LineBufferPlan, late: bool = False):
+        self.plan, self.late = plan, late
         super().__init__({
             "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),
             "credit": In(1), "reserve": Out(1), "beat": Out(plan.lanes_out * plan.number_format.bits),
@@ -85,9 +86,8 @@ class LineWindows(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.rows = rows = self._program()
-        word = Signal(range(plan.words), name="word")
-        word_last = Signal(init=plan.words == 1)
         free, go = Signal(), Signal()
+        word, word_last = counter(m, plan.words, go, "word")
         m.d.comb += [
             free.eq(rows.ready & (~rows.word.emit | self.credit)),
             self.input.ready.eq(rows.word.intake & free),
@@ -95,36 +95,32 @@ class LineWindows(wiring.Component):
             self.reserve.eq(go & rows.word.emit),
             rows.advance.eq(go & word_last),
         ]
-        with m.If(go):
-            m.d.sync += word.eq(Mux(word_last, 0, word + 1))
-            if plan.words > 1:
-                m.d.sync += word_last.eq(word == plan.words - 2)
         cycles = plan.read_cycles
-        arrived = delay(m, self.input.p.as_value(), cycles, "arrived")
+        beat = delay(m, arrived(m, self.input, self.late), cycles - 1, "beat")
         moves = go & ~rows.word.again if plan.repeats else go
-        kept = self._kept(m, word, delay(m, moves, cycles, "keep", resets=True), arrived)
-        window = self._window(m, rows.word, [*kept, arrived])
+        kept = self._kept(m, word, delay(m, moves, cycles, "keep", resets=True), beat)
+        window = self._window(m, rows.word, [*kept, beat])
         taps = delay(m, rows.word.taps, cycles, "taps")
         m.d.comb += self.beat.eq(self._beat(m, window, taps))
         return m
 
-    def _kept(self, m: Module, address: Value, keep: Value, arrived: Value) -> list[Value]:
-        """Return the rows above the arrived beat at its position, oldest first; move them up by one."""
-        plan, bits = self.plan, len(arrived)
+    def _kept(self, m: Module, address: Value, keep: Value, beat: Value) -> list[Value]:
+        """Return the rows above the beat that arrived at its position, oldest first; move them up by one."""
+        plan, bits = self.plan, len(beat)
         if not plan.kept_rows:
             return []
         size = bits * plan.kept_rows
         if plan.words == 1:
             word = Signal(size, name="kept", reset_less=True)
             with m.If(keep):
-                m.d.sync += word.eq(Cat(word, arrived)[bits:])
+                m.d.sync += word.eq(Cat(word, beat)[bits:])
         else:
             m.submodules.storage = storage = Storage(size, plan.words)
             word = delay(m, storage.read_data, plan.read_cycles - 1, "kept")
             m.d.comb += [
                 storage.read_address.eq(address),
                 storage.write_address.eq(delay(m, address, plan.read_cycles, "address")),
-                storage.write_data.eq(Cat(word, arrived)[bits:]),
+                storage.write_data.eq(Cat(word, beat)[bits:]),
                 storage.write.eq(keep),
             ]
         return [word[row * bits :][:bits] for row in range(plan.kept_rows)]

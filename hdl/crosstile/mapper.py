@@ -242,6 +242,7 @@ def deepen(plan: NetworkPlan) -> NetworkPlan:
                 best, high = shallower, middle
             else:
                 low = middle + 1
+    best, _ = _filled(plan, _forks_shrunk(plan, best, pace), _residuals(plan))
     return replace(plan, depths=best)
 
 
@@ -267,12 +268,20 @@ def _with_residuals(plan: NetworkPlan, depths: Depths) -> tuple[Depths, float]:
     best, pace = _filled(plan, depths, residuals)
     if pace < inf:
         return best, pace
+    best, pace = _filled(plan, depths, residuals + _forks(plan))
+    return _filled(plan, _forks_shrunk(plan, best, pace), residuals)
+
+
+def _forks(plan: NetworkPlan) -> list[Source]:
     stages = enumerate(plan.stages)
-    forks = [Source(index, queue) for index, stage in stages for queue in range(stage.queues) if stage.queues > 1]
-    best, pace = _filled(plan, depths, residuals + forks)
-    for source in forks:
-        best = _shrunk(plan, best, source, pace)
-    return _filled(plan, best, residuals)
+    return [Source(index, queue) for index, stage in stages for queue in range(stage.queues) if stage.queues > 1]
+
+
+def _forks_shrunk(plan: NetworkPlan, depths: Depths, pace: float) -> Depths:
+    """Return the depths with queues behind forks no deeper than the pace needs, but for those of residuals."""
+    for source in sorted(set(_forks(plan)) - set(_residuals(plan))):
+        depths = _shrunk(plan, depths, source, pace)
+    return depths
 
 
 def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[Depths, float]:

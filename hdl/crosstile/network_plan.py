@@ -10,16 +10,18 @@ from crosstile_golden.network import IntegerNetwork
 from crosstile_golden.numbers import NumberFormat
 
 from .layer_plan import ConvolutionPlan, LayerPlan, PoolingPlan
+from .line_buffer_plan import LineBufferPlan
 from .load_map import LoadMap
 from .reuse_layer_plan import ReuseLayerPlan
 from .reuse_plan import ReusePlan
 from .reuse_stage_plan import ReuseStagePlan, reuse_stage_nodes
-from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList, StreamPlan
+from .stages import INPUT, LINKS, BlockPlan, Source, Stage, StageList
 from .tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
 from .timing import (
     DEEP_QUEUE,
     DEEP_QUEUE_CYCLES,
     FRAMES_TO_SETTLE,
+    FREE_CYCLES,
     QUEUE_CYCLES,
     Input,
     Node,
@@ -30,24 +32,23 @@ from .timing import (
 )  # fmt: skip
 from .winograd_plan import WinogradPlan, winograd_nodes
 
-JOIN_DEPTH = 2
+LATE_SENDERS = (LineBufferPlan, WinogradPlan)
+LATE_READERS = (*LATE_SENDERS, TileIntegratorPlan)
 Depths = tuple[tuple[int, ...], ...]
 
 
 def least_depth(plan: BlockPlan | ReusePlan) -> int:
     """Return the queue places that keep a stage running at full rate into a consumer that never waits.
 
-    A place is away from its reservation until the beat has crossed pipeline and queue, and one cycle more.
+    A place is away from its reservation until the beat has crossed pipeline and queue, and is free again.
     """
-    if isinstance(plan, StreamPlan) and plan.join > 1:
-        return JOIN_DEPTH
     fewest = _away(plan, QUEUE_CYCLES)
     return fewest if fewest <= DEEP_QUEUE else _away(plan, DEEP_QUEUE_CYCLES)
 
 
 def _away(plan: BlockPlan | ReusePlan, cycles: int) -> int:
     """Return the most places that are away at once, with so many cycles through the queue."""
-    away = plan.pipeline_cycles + cycles + 1
+    away = plan.pipeline_cycles + cycles + FREE_CYCLES
     operations = plan.operations  # a frame may be shorter than its pipeline
     sends = np.flatnonzero(operations.repeated(away // operations.cycles + 2).sends)
     return int(np.max(np.searchsorted(sends, sends + away) - np.arange(len(sends))))
@@ -161,6 +162,16 @@ class NetworkPlan:
     def split_of(self, source: Source, lanes: int) -> int:
         """Return the parts that a reader of `lanes` lanes takes each beat of a queue in."""
         return self.lanes_of(source) // lanes
+
+    @cached_property
+    def late(self) -> frozenset[Source]:
+        """The queues whose reader takes a beat's payload a cycle after its transfer, see `streams.Late`."""
+        senders = {index for index, stage in enumerate(self.stages) if isinstance(stage.plan, LATE_SENDERS)} | {INPUT}
+        return frozenset(
+            stage.main for stage in self.stages
+            if stage.main.stage in senders and isinstance(stage.plan, LATE_READERS)
+            and self.split_of(stage.main, stage.plan.lanes_in) == 1
+        )
 
     def nodes(self, depths: Depths | None = None, start: int = 0) -> list[list[Node]]:
         """Return the timing model: the nodes of each stage, of which the last fills its queues.

@@ -87,7 +87,7 @@ def reuse_stage_nodes(plan: ReuseStagePlan, inputs: list[Input], outputs: list[Q
 
     inputs   the activations, then the residual where the layer has one
     """
-    frames = Queue(plan.frames, READY_CYCLES)
+    frames = Queue(plan.frames, READY_CYCLES, frees=1)
     held = Input(frames, PARTS, late=ADDRESS_CYCLES)  # `frame_done` comes with the last address
     return [
         Node(plan.writer_operations, 0, [frames], inputs[:1]),

@@ -1,5 +1,7 @@
 """Streams between stages: the beat's layout, the queue that holds beats, and delays."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Module, Mux, Shape, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -9,9 +11,9 @@ from crosstile_golden.numbers import NumberFormat
 
 from .counters import several, tally
 from .storage import Storage
-from .timing import DEEP_QUEUE
+from .timing import DEEP_QUEUE, FREE_CYCLES
 
-FRONT_DEPTH = 5  # of the short FIFO before a deep queue's memory: the least that passes a beat per cycle
+FRONT_DEPTH = 6  # of the short FIFO before a deep queue's memory: the least that passes a beat per cycle
 
 
 def shape_of(number_format: NumberFormat) -> Shape:
@@ -40,21 +42,40 @@ def delay(m: Module, value: ValueLike, cycles: int, name: str, resets: bool = Fa
     return current
 
 
+class Late(NamedTuple):
+    """Which streams of a stage are late: a beat's payload comes one cycle after its transfer, and only then.
+
+    A reader that would put the payload into a register anyway loses nothing; and its queue moves one pointer when a
+    beat is taken, where else `ready`, late in its cycle, enables a register as wide as a beat.
+    """
+
+    input: bool = False
+    output: bool = False
+
+
+PROMPT = Late()
+
+
+def arrived(m: Module, beats: stream.Interface, late: bool) -> Value:
+    """Return the payload of a stream, late or not, one cycle after its transfer."""
+    return delay(m, beats.p.as_value(), 1 - late, "arrived")
+
+
 class ShortQueue(wiring.Component):
     """A first-in first-out queue for whoever knows that there is room: distributed memory, then a register.
 
     Whether a beat waits, and whether one is left when it moves on, are registers: so `output.ready`, late in its cycle,
     passes one gate on its way to the memory's read enable, and two to any flag.
 
-    Parameters: `width`, bits of a beat; `depth`, places, 1 or more.
+    Parameters: `width`, bits of a beat; `depth`, places, 1 or more; `late`, the output is, see `Late`.
     Timing: a beat pushed in cycle t shows in t + `timing.QUEUE_CYCLES`.
     """
 
     output: stream.Interface
     push: Signal
 
-    def __init__(self, width: int, depth: int):
-        self.depth = depth
+    def __init__(self, width: int, depth: int, late: bool = False):
+        self.depth, self.late = depth, late
         super().__init__({"beat": In(width), "push": In(1), "output": Out(stream.Signature(width))})
 
     def elaborate(self, _platform: object) -> Module:
@@ -67,15 +88,16 @@ class ShortQueue(wiring.Component):
         write, read = memory.write_port(), memory.read_port(domain="sync")
         level, waiting, valid, move = Signal(range(size + 1)), Signal(), Signal(), Signal()
         more, less = Signal.like(level), Signal.like(level)
+        taken = valid & self.output.ready
         m.d.comb += [
             more.eq(level + self.push), less.eq(level - ~self.push),
             move.eq(waiting & (~valid | self.output.ready)),
             write.data.eq(self.beat), write.en.eq(self.push),
-            read.en.eq(~valid | self.output.ready),  # whether or not a beat waits: wide, so apart from `move`
+            read.en.eq(self.late | ~valid | self.output.ready),  # wide, so apart from `move`: a beat waits or not
             self.output.payload.eq(read.data), self.output.valid.eq(valid),
         ]
         m.d.sync += [
-            write.addr.eq(write.addr + self.push), read.addr.eq(read.addr + move),
+            write.addr.eq(write.addr + self.push), read.addr.eq(read.addr + (taken if self.late else move)),
             level.eq(Mux(move, less, more)),
             waiting.eq(self.push | Mux(move, several(level), waiting)),
             valid.eq(waiting | (valid & ~self.output.ready)),
@@ -87,12 +109,12 @@ class CreditQueue(wiring.Component):
     """A first-in first-out queue whose places are promised before the beats are made.
 
     A producer that sees `credit` may take it with `reserve`, and pushes the beat when its fixed pipeline
-    delivers; so a pipeline never has to stop, and no enable fans out over it. A place is free again in the
-    cycle after its beat was taken.
+    delivers; so a pipeline never has to stop, and no enable fans out over it. That a beat was taken is told
+    to the producer's end by a register: so neither end's decision waits for what the other decides.
 
-    Parameters: `layout`, the beat; `depth`, places, 1 or more.
-    Timing: a beat pushed in cycle t shows in t + `timing.queue_cycles(depth)`; a place freed in t can be reserved in
-    t + 1.
+    Parameters: `layout`, the beat; `depth`, places, 1 or more; `late`, the output is, see `Late`.
+    Timing: a beat pushed in cycle t shows in t + `timing.queue_cycles(depth)`; a place whose beat is taken in t can
+    be reserved in t + `timing.FREE_CYCLES`.
     """
 
     output: stream.Interface
@@ -100,11 +122,10 @@ class CreditQueue(wiring.Component):
     reserve: Signal
     push: Signal
 
-    def __init__(self, layout: data.ArrayLayout, depth: int):
+    def __init__(self, layout: data.ArrayLayout, depth: int, late: bool = False):
         if depth < 1:
             raise CrosstileError(f"depth must be 1 or more, not {depth}")
-        self.depth = depth
-        self.layout = layout
+        self.layout, self.depth, self.late = layout, depth, late
         super().__init__({
             "beat": In(layout),
             "push": In(1),
@@ -117,22 +138,22 @@ class CreditQueue(wiring.Component):
         """Return a queue and a counter of free places."""
         m = Module()
         deep = self.depth > DEEP_QUEUE
-        m.submodules.front = front = ShortQueue(self.layout.size, FRONT_DEPTH if deep else self.depth)
+        m.submodules.front = front = ShortQueue(self.layout.size, FRONT_DEPTH if deep else self.depth, self.late)
         beats = front.output
         m.d.comb += [
             self.output.p.as_value().eq(beats.payload), self.output.valid.eq(beats.valid),
             beats.ready.eq(self.output.ready),
         ]
-        taken = self.output.valid & self.output.ready
+        freed = delay(m, self.output.valid & self.output.ready, FREE_CYCLES - 1, "freed", resets=True)
         if deep:
-            self._memory(m, front, taken)
+            self._memory(m, front, freed)
         else:
             m.d.comb += [front.beat.eq(self.beat.as_value()), front.push.eq(self.push)]
         free = Signal(range(self.depth + 1), init=self.depth)
-        tally(m, free, self.credit, taken, self.reserve)
+        tally(m, free, self.credit, freed, self.reserve)
         return m
 
-    def _memory(self, m: Module, front: ShortQueue, taken: Value) -> None:
+    def _memory(self, m: Module, front: ShortQueue, freed: Value) -> None:
         """Fill the front from a memory behind whose output is a register, always enabled.
 
         A block RAM drives its outputs late in its cycle, but takes such a register in.
@@ -152,7 +173,7 @@ class CreditQueue(wiring.Component):
             front.push.eq(delay(m, move, 2, "moved", resets=True)),
         ]
         tally(m, level, waiting, self.push, move)
-        m.d.sync += room.eq(room + taken - move)
+        m.d.sync += room.eq(room + freed - move)
         for pointer, step in ((write, self.push), (read, move)):
             with m.If(step):
                 m.d.sync += pointer.eq(Mux(pointer == self.depth - 1, 0, pointer + 1))

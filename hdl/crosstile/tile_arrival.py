@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .counters import counter, several, tally
 from .streams import delay
+from .timing import FREE_CYCLES
 from .winograd_plan import WinogradPlan
 from .winograd_sequencer import tile_steps
 
@@ -18,7 +19,8 @@ class TileArrival(wiring.Component):
     Members: `credit`, there is room for a beat, and `reserve`, it will come; as it comes `take`, and `last` of its
     tile; `switch`, its sizes, a cycle before; `complete`, a tile is there that was not `taken` yet.
     Timing: a beat per cycle, see `WinogradPlan.arrival_operations`; a tile is complete
-    `WinogradPlan.arrival_pipeline_cycles` + 1 after its last `reserve`; a place is free a cycle after `taken`.
+    `WinogradPlan.arrival_pipeline_cycles` + 1 after its last `reserve`; a place is free
+    `timing.FREE_CYCLES` after `taken`.
     """
 
     credit: Signal
@@ -45,7 +47,7 @@ class TileArrival(wiring.Component):
         free, held = Signal(range(places + 1), init=places, name="free"), Signal(range(places + 1), name="held")
         ends = delay(m, self.reserve & last, cycles - 1, "ends", resets=True)
         settled = delay(m, ends, 1 + plan.settle_cycles, "settled", resets=True)
-        begins = self.reserve & first
+        begins, freed = self.reserve & first, delay(m, self.taken, FREE_CYCLES - 1, "freed", resets=True)
         left = several(free) if plan.beats_per_tile == 1 else free.any()  # behind a tile's last beat
         m.d.comb += [
             self.take.eq(delay(m, self.reserve, cycles, "take", resets=True)),
@@ -54,8 +56,8 @@ class TileArrival(wiring.Component):
         # `reserve` and `taken` come late in their cycle, so what follows from either is worked out beside them.
         m.d.sync += [
             self.last.eq(ends),
-            free.eq(free + self.taken - begins),
-            self.credit.eq(self.taken | Mux(self.reserve, ~last | left, self.credit)),
+            free.eq(free + freed - begins),
+            self.credit.eq(freed | Mux(self.reserve, ~last | left, self.credit)),
         ]
         tally(m, held, self.complete, settled, self.taken)
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from .load_bus import load_bus
 from .requantise import Requantise, constant_contents
 from .storage import LongDelay
-from .streams import CreditQueue, beat_layout, delay
+from .streams import CreditQueue, arrived, beat_layout, delay
 from .tile_integrators_banks import TileBanks, every, name_of
 from .tile_integrators_plan import DRAIN_CYCLES, TileIntegratorPlan
 from .tile_integrators_reader import TileReader
@@ -27,7 +27,7 @@ class TileIntegrators(wiring.Component):
     Each tile is the mode word's choice of integrators (US 2020/0117986 [0062], [0064], [0068]): its results are
     steered to banks where sizes of tiles mix along an axis, and else only the addresses are.
 
-    Parameters: `plan`; `depth`, places of the output queue, 1 or more.
+    Parameters: `plan`; `depth`, places of the output queue, 1 or more; `late`, the input is, see `Late`.
     Members: `input` and `output`, streams of beats; where the layer has a residual also `residual`, of which each beat
     sent takes a beat; where the plan is loadable `load_constants`, see `constant_contents`.
     Timing: see `TileIntegratorPlan.writer_operations` and `operations`; `pipeline_cycles` from an operation of the
@@ -39,8 +39,8 @@ class TileIntegrators(wiring.Component):
     residual: stream.Interface
     load_constants: wiring.PureInterface
 
-    def __init__(self, plan: TileIntegratorPlan, depth: int):
-        self.plan, self.depth = plan, depth
+    def __init__(self, plan: TileIntegratorPlan, depth: int, late: bool = False):
+        self.plan, self.depth, self.late = plan, depth, late
         self.output_layout = beat_layout(plan.output_format, plan.lanes_out)
         members = {
             "input": In(stream.Signature(beat_layout(plan.input_format, plan.lanes_in))),
@@ -80,8 +80,8 @@ class TileIntegrators(wiring.Component):
         """Return the banks, told by the writer what arrives and by the reader what leaves."""
         m.submodules.banks = banks = TileBanks(self.plan)
         m.d.comb += [
-            banks.tile.eq(self.input.p), banks.issue.eq(writer.issue), banks.group.eq(writer.group),
-            banks.read_group.eq(reader.group),
+            banks.tile.eq(arrived(m, self.input, self.late)),
+            banks.issue.eq(writer.issue), banks.group.eq(writer.group), banks.read_group.eq(reader.group),
         ]
         for axis, step in enumerate(writer.steps):
             m.d.comb += getattr(banks, f"step_{axis}").eq(step)

@@ -21,7 +21,7 @@ class TileBanks(wiring.Component):
     An output's sum is read, added to and written by every tile that reaches it; with its row's last step it goes to
     the row store as well, over and over where tiles along inner axes still add to it.
 
-    Members: `tile`, the beat taken, and in its cycle `issue`, `group` and `step_...`, see `TileWriter`. `read_group`,
+    Members: `issue`, `group` and `step_...`, see `TileWriter`; `tile`, the beat taken, a cycle later. `read_group`,
     `run_...` and `round_...`, the output that leaves, see `TileReader`; two cycles later `words`, every bank's sums of
     all filters at that address.
     Timing: a tile per cycle; it is stored `TileIntegratorPlan.store_cycles` after it was taken. The same integrators

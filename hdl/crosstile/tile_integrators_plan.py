@@ -266,7 +266,7 @@ def tile_integrator_nodes(plan: TileIntegratorPlan, inputs: list[Input], outputs
 
     inputs   the tile results, then the residual where the layer has one
     """
-    rows = Queue(plan.ring)
+    rows = Queue(plan.ring, frees=1)
     return [
         Node(plan.writer_operations, plan.writer_pipeline_cycles, [rows], inputs[:1]),
         Node(plan.operations, plan.pipeline_cycles, outputs, [Input(rows, 2), *inputs[1:]]),

@@ -7,7 +7,6 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .streams import delay
 from .tile_integrators_plan import TileIntegratorPlan
 from .tile_integrators_steps import step_layout
 
@@ -23,8 +22,8 @@ class TileRotation(wiring.Component):
     The choices are the mode word, stored with each step (US 2020/0117986 [0064], [0068]): per bank, which of the links
     that it ever hears it takes. Axes whose tiles are of one size are wires.
 
-    Members: `tile`, the links' results of all filters, row-major; `choices_...` of each axis, `1 + rotations` of the
-    axes before it later; `results`, the banks', row-major, `1 + rotations` of all axes later.
+    Members: `tile`, the links' results of all filters, row-major; `choices_...` of each axis, as many cycles later as
+    axes before it rotate; `results`, the banks', row-major, as many cycles later as axes rotate.
     """
 
     def __init__(self, plan: TileIntegratorPlan):
@@ -41,9 +40,9 @@ class TileRotation(wiring.Component):
         })
 
     def elaborate(self, _platform: object) -> Module:
-        """Return a register, and multiplexers with a register per axis that needs them."""
+        """Return multiplexers with a register for each axis that needs them."""
         m = Module()
-        results = self._arrived(m)
+        results = self._heard()
         for axis, banks in enumerate(self.plan.axes):
             if banks.rotates:
                 results = self._rotated(m, axis, results)
@@ -58,15 +57,14 @@ class TileRotation(wiring.Component):
                 m.d.comb += self.results[place].eq(results[index])
         return m
 
-    def _arrived(self, m: Module) -> dict[Index, Value]:
-        """Return the results of each link that some bank hears, of all filters, a cycle later."""
+    def _heard(self) -> dict[Index, Value]:
+        """Return the results of each link that some bank hears, of all filters."""
         lanes, bits, found = self.plan.filter_lanes, self.plan.tile_bits, {}
         heard = [set(itertools.chain(*banks.heard)) for banks in self.plan.axes]
         for place, index in enumerate(itertools.product(*map(range, self.plan.link_counts))):
             if all(link in links for link, links in zip(index, heard, strict=True)):
                 starts = [(place * lanes + lane) * bits for lane in range(lanes)]
-                word = Cat(*(self.tile[start : start + self.result_bits] for start in starts))
-                found[index] = delay(m, word, 1, "arrived_" + "_".join(map(str, index)))
+                found[index] = Cat(*(self.tile[start : start + self.result_bits] for start in starts))
         return found
 
     def _rotated(self, m: Module, axis: int, results: Mapping[Index, Value]) -> dict[Index, Value]:

@@ -19,6 +19,7 @@ from crosstile_golden.numbers import Integers
 from numpy.typing import NDArray
 
 QUEUE_CYCLES = 2  # from a beat entering a queue to its showing at the output
+FREE_CYCLES = 2  # from a beat's leaving a queue to its place being free
 DEEP_QUEUE = 32  # places beyond which a queue's memory is a block RAM: registers follow it
 DEEP_QUEUE_CYCLES = 5  # through such a queue
 FRAMES_TO_SETTLE = 12
@@ -81,10 +82,12 @@ class Queue:
     """A first-in first-out queue of `depth` places: when each beat shows, and when its place is free again.
 
     cycles   from a beat's entering to its showing
+    frees    from its leaving to its place being free
     """
 
     depth: int
     cycles: int = QUEUE_CYCLES
+    frees: int = FREE_CYCLES
     reserved: list[int] = field(default_factory=list)
     shows: list[int] = field(default_factory=list)
     freed: list[int] = field(default_factory=list)
@@ -94,12 +97,12 @@ class Queue:
         index = len(self.reserved) + count - 1 - self.depth
         if index < 0:
             return 0
-        return self.freed[index] + 1 if index < len(self.freed) else UNKNOWN
+        return self.freed[index] + self.frees if index < len(self.freed) else UNKNOWN
 
     def peak(self) -> int:
         """Return the most places that were ever held at once."""
-        held = np.arange(1, len(self.reserved) + 1) - np.searchsorted(self.freed, self.reserved)
-        return int(held.max(initial=1))
+        freed = np.searchsorted(self.freed, np.array(self.reserved, np.int64) - self.frees, side="right")
+        return int((np.arange(1, len(self.reserved) + 1) - freed).max(initial=1))
 
 
 @dataclass(frozen=True)

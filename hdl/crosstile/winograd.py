@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .line_buffer import LineWindows
-from .streams import CreditQueue, beat_layout, delay
+from .streams import PROMPT, CreditQueue, Late, beat_layout, delay
 from .tile_arrival import TileArrival
 from .tile_store import TileStore
 from .winograd_plan import OPERAND_CYCLES, WinogradPlan
@@ -25,7 +25,8 @@ class WinogradEngine(wiring.Component):
     One array serves every part of the kernel, whatever its sizes (the Winograd method compatible with
     multi-dimensional networks): only the transforms are switched, tile by tile.
 
-    Parameters: `plan`, the layer and its fold; `depth`, places of the output queue, 1 or more.
+    Parameters: `plan`, the layer and its fold; `depth`, places of the output queue, 1 or more; `late`, which streams
+    are.
     Members: `input`, beats of (channel, place in the tile along every axis but the last); `output`, beats of (link of
     each axis, filter), where `WinogradNumbers.partial_sum_transform` says which links are valid for a size.
     Timing: see `WinogradPlan.arrival_operations` and `operations`; partial sums enter the queue
@@ -35,9 +36,8 @@ class WinogradEngine(wiring.Component):
     input: stream.Interface
     output: stream.Interface
 
-    def __init__(self, plan: WinogradPlan, depth: int):
-        self.plan = plan
-        self.depth = depth
+    def __init__(self, plan: WinogradPlan, depth: int, late: Late = PROMPT):
+        self.plan, self.depth, self.late = plan, depth, late
         self.output_layout = data.ArrayLayout(signed(plan.numbers.tile_bits), plan.lanes_out)
         super().__init__({
             "input": In(stream.Signature(beat_layout(plan.input_format, plan.lanes_in))),
@@ -49,11 +49,11 @@ class WinogradEngine(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.sequencer = sequencer = WinogradSequencer(plan)
-        m.submodules.windows = windows = LineWindows(plan.buffers[-1])
+        m.submodules.windows = windows = LineWindows(plan.buffers[-1], self.late.input)
         m.submodules.arrival = arrival = TileArrival(plan)
         m.submodules.store = store = TileStore(plan)
         m.submodules.products = products = WinogradProducts(plan)
-        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth)
+        m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth, self.late.output)
         wiring.connect(m, wiring.flipped(self.input), windows.input)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         late, lead = plan.weight_cycles, plan.weight_cycles + OPERAND_CYCLES + plan.tree_levels

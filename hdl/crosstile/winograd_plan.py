@@ -12,7 +12,7 @@ from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.winograd import TILE
 
 from .line_buffer_plan import LineBufferPlan
-from .timing import Input, Node, Operations, Queue
+from .timing import FREE_CYCLES, Input, Node, Operations, Queue
 from .winograd_fold import TileFold, check_winograd, legal_tile_folds
 from .winograd_numbers import WEIGHT_STORES, WinogradNumbers
 from .winograd_program import AxisProgram, axis_programs, tile_buffers
@@ -186,7 +186,7 @@ class WinogradPlan:
         A place is free from a tile's first operation on; then its next tile arrives, perhaps the first of a row, for
         which TILE positions must come, and is written.
         """
-        turn = TILE * self.beats_per_tile + self.arrival_pipeline_cycles + TOKEN_CYCLES
+        turn = TILE * self.beats_per_tile + self.arrival_pipeline_cycles + TOKEN_CYCLES + FREE_CYCLES - 1
         return 1 << ceil(turn / self.slot_cycles).bit_length()
 
     @cached_property

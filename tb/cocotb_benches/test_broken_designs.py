@@ -38,7 +38,6 @@ def in_top(pattern: str, replacement: str) -> Edit:
 def late(text: str, top: str) -> str:
     """Take nothing in the first cycle after reset."""
     slow = rewire(text, top, "s_axis_tready", 1, "  assign s_axis_tready = inner & awake;")
-    slow = replace(slow, top, r"\.w_en\(s_axis_tvalid\)", ".w_en(s_axis_tvalid & awake)")
     slow = replace(slow, top, r"(  reg odd)", r"  reg awake = 1'b0;\n\1")
     return add(slow, top, "  always @(posedge clk) awake <= ~rst;")
 
@@ -61,7 +60,7 @@ FAULTS = {
         wrong_constant("array"), WITHOUT_STALLS, r"stage_0: beat \d+ is 0x\w+, golden says 0x\w+"
     ),
     "dropped_row": Fault(
-        in_top(r"\.w_en\(s_axis_tvalid\)", ".w_en(s_axis_tvalid & (input_beat[4:3] != 2'd1))"), WITHOUT_STALLS,
+        in_top(r"\.push\(arrived\)", ".push(arrived & (input_beat[4:3] != 2'd1))"), WITHOUT_STALLS,
         r"no beat moved for \d+ cycles: 96 of 96 beats went in, \d+ of 96 came out",
     ),
     "repeated_beat": Fault(

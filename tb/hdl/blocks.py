@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from amaranth.hdl import Module, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
-from crosstile.timing import QUEUE_CYCLES, Input, Node, Operations, Queue, predict
+from crosstile.timing import FREE_CYCLES, QUEUE_CYCLES, Input, Node, Operations, Queue, predict
 
 INPUT_DEPTH = 3
 
@@ -73,8 +73,9 @@ def counted_cycles(plans: Sequence[Plan], depths: Sequence[int], frames: int) ->
     stages = [Counted(plan, depth) for plan, depth in zip(plans, depths, strict=True)]
     results: list[int] = []
     expected = frames * plans[-1].operations.beats_out
+    leaving: dict[int, list[Counted]] = {}
     for cycle in count(1):
-        freed = []
+        freed: list[Counted] = []
         for index, stage in enumerate(stages):
             before = stages[index - 1] if index else None
             operations = stage.plan.operations
@@ -92,7 +93,8 @@ def counted_cycles(plans: Sequence[Plan], depths: Sequence[int], frames: int) ->
         if stages[-1].shows and stages[-1].shows[0] <= cycle:
             results.append(stages[-1].shows.pop(0))
             freed.append(stages[-1])
-        for stage in freed:
+        leaving[cycle + FREE_CYCLES - 1] = freed
+        for stage in leaving.get(cycle, []):
             stage.held -= 1
         if len(results) == expected:
             return results

@@ -22,12 +22,13 @@ class StoppedError(Exception):
 
 @dataclass
 class Places:
-    """A queue as its free places and the cycles in which its beats show; what is freed is free a cycle later."""
+    """A queue as its free places and the cycles in which its beats show; what is freed is free `frees` cycles later."""
 
     free: int
     cycles: int
+    frees: int
     beats: deque[int] = field(default_factory=deque)
-    freed: int = 0
+    freed: deque[int] = field(default_factory=deque)
     held: int = 0
     most: int = 0
 
@@ -38,12 +39,14 @@ class Places:
         self.free, self.held = self.free - count, self.held + count
         self.most = max(self.most, self.held)
 
-    def take(self) -> None:
+    def take(self, cycle: int) -> None:
         self.beats.popleft()
-        self.freed += 1
+        self.freed.append(cycle + self.frees)
 
-    def tick(self) -> None:
-        self.free, self.held, self.freed = self.free + self.freed, self.held - self.freed, 0
+    def tick(self, following: int) -> None:
+        while self.freed and self.freed[0] <= following:
+            self.freed.popleft()
+            self.free, self.held = self.free + 1, self.held - 1
 
 
 def shown(operations: Operations) -> Counts:
@@ -56,7 +59,9 @@ class Machine:
 
     def __init__(self, nodes: list[Node], frames: int):
         self.nodes, self.frames, self.cycle = nodes, frames, START_CYCLES
-        self.queues = {id(queue): Places(queue.depth, queue.cycles) for node in nodes for queue in node.outputs}
+        self.queues = {
+            id(queue): Places(queue.depth, queue.cycles, queue.frees) for node in nodes for queue in node.outputs
+        }
         self.issued = [0] * len(nodes)
         self.parts = [[0] * len(node.inputs) for node in nodes]
         self.events: list[list[int]] = [[] for _ in nodes]
@@ -79,13 +84,13 @@ class Machine:
         sink = self.queues[id(self.nodes[-1].outputs[0])]
         if sink.shows(self.cycle):
             self.left.append(self.cycle)
-            sink.take()
+            sink.take(self.cycle)
             moved = True
-        later = any(places.beats and places.beats[-1] > self.cycle for places in self.queues.values())
+        later = any(places.freed or (places.beats and places.beats[-1] > self.cycle) for places in self.queues.values())
         if not moved and not later and self.cycle > QUEUE_CYCLES:
             raise StoppedError
         for places in self.queues.values():
-            places.tick()
+            places.tick(self.cycle + 1)
         self.cycle += 1
 
     def _issue(self, index: int) -> bool:
@@ -125,7 +130,7 @@ class Machine:
         source = self.nodes[index].inputs[entry]
         self.parts[index][entry] = (self.parts[index][entry] + 1) % source.split
         if self.parts[index][entry] == 0 and source.queue is not None:
-            self.queues[id(source.queue)].take()
+            self.queues[id(source.queue)].take(self.cycle)
 
 
 def stepped(nodes: list[Node], frames: int) -> Timing:
@@ -160,7 +165,8 @@ class Graph:
         sends = [True] * beats_out + [False] * (length - beats_out)
         self.random.shuffle(takes)
         self.random.shuffle(sends)
-        outputs = [Queue(self.depth(), self.random.choice([2, 2, 5])) for _ in range(queues)]
+        choose = self.random.choice
+        outputs = [Queue(self.depth(), choose([2, 2, 5]), choose([1, 2])) for _ in range(queues)]
         operations = Operations(np.array(takes), np.array(sends))
         if not plain and self.random.random() < 0.4:
             operations = self.counted(operations, several=len(inputs) == 1)

@@ -10,6 +10,7 @@ from crosstile import line_buffer
 from crosstile.line_buffer import LineBuffer
 from crosstile.line_buffer_plan import DEEP, LineBufferPlan, strided_starts
 from crosstile.network_plan import least_depth
+from crosstile.streams import Late
 from crosstile.timing import Input, Node, Queue, Timing, predict
 from crosstile.winograd_program import axis_programs
 from crosstile_golden.errors import CrosstileError
@@ -19,6 +20,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from .bench import INT8, STALLS, UINT8, Port, Run, StreamBench, beats_of, convolution, pack
+from .blocks import Row
 
 
 def plan_of(
@@ -117,6 +119,30 @@ def test_fewer_rows_than_the_kernel_has(rows: int) -> None:
 
 
 WORDS = [1, 2, 3, 15, 16, 40]
+
+# Late streams
+
+
+def linked(plan: LineBufferPlan, sends: bool, takes: bool) -> Row:
+    """Return the line buffer behind one that keeps no row, which sends late, or not, what it takes late, or not."""
+    before = replace(plan, kernel=1, dilation=1, starts=tuple(range(plan.rows)), run=plan.lanes)
+    blocks = [LineBuffer(before, 4, Late(output=sends)), LineBuffer(plan, 4, Late(input=takes))]
+    return Row(blocks)
+
+
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("positions", WORDS)
+def test_a_late_link_sends_the_same_beats_in_the_same_cycles(positions: int, stall: str) -> None:
+    plan = replace(plan_of(3, 1, begin=1, end=1), positions=positions)
+    images = np.random.default_rng(positions).integers(0, 256, (2, plan.channels, plan.rows, positions))
+    beats, expected = beats_of(images, plan.lanes, 8), taps_of(plan, images)
+    prompt, late, wrong = (
+        StreamBench(dut, Port.of(dut.input), Port.of(dut.output), beats, len(expected), stall).run()
+        for dut in (linked(plan, False, False), linked(plan, True, True), linked(plan, True, False))
+    )
+    assert prompt.beats == late.beats == expected != wrong.beats
+    assert prompt.cycles == late.cycles == wrong.cycles
+
 
 # Windows in any ascending order
 
@@ -266,10 +292,10 @@ def test_a_beat_per_cycle_rows_of_padding_included(words: int) -> None:
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_the_least_depth_is_pipeline_plus_three_places(words: int) -> None:
+def test_the_least_depth_is_pipeline_plus_four_places(words: int) -> None:
     plan = plan_of(3, rows=20, positions=words)
     least = least_depth(plan)
-    assert least == plan.pipeline_cycles + 3 == (6 if words >= DEEP else 5)
+    assert least == plan.pipeline_cycles + 4 == (7 if words >= DEEP else 6)
     assert timing_of(plan, least - 1, 8).interval > timing_of(plan, least, 8).interval == plan.cycles_per_frame
 
 

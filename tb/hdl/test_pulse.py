@@ -17,6 +17,7 @@ from crosstile.pool_plan import PoolPlan
 from crosstile.pulse import PulseLink, PulseReceiver, PulseSender
 from crosstile.pulse_plan import PulsePlan
 from crosstile.streams import beat_layout, delay
+from crosstile.timing import FREE_CYCLES, QUEUE_CYCLES
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import Integers, NumberFormat
 
@@ -166,7 +167,7 @@ def test_two_places_keep_slots_back_to_back_and_one_does_not() -> None:
     plan = PulsePlan(UINT4, 1, 8)
     steps = {depth: set(np.diff(counted_cycles([plan], [depth], 1)).tolist()) for depth in (1, 2)}
     assert steps[2] == {plan.slot_cycles}
-    assert steps[1] == {plan.pipeline_cycles + 3}
+    assert steps[1] == {plan.pipeline_cycles + QUEUE_CYCLES + FREE_CYCLES}
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
 from crosstile.joints import Fork, Join, Split
-from crosstile.streams import CreditQueue, beat_layout, delay, shape_of
-from crosstile.timing import DEEP_QUEUE, QUEUE_CYCLES, queue_cycles
+from crosstile.streams import CreditQueue, ShortQueue, beat_layout, delay, shape_of
+from crosstile.timing import DEEP_QUEUE, FREE_CYCLES, QUEUE_CYCLES, queue_cycles
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
@@ -23,16 +23,26 @@ class Model:
     """A queue as two lists: the places that come free, and the beats with the cycle in which they show."""
 
     def __init__(self, depth: int):
-        self.free, self.beats = depth, []
+        self.free, self.beats, self.freed = depth, [], [False] * (FREE_CYCLES - 1)
+
+    def count(self, taken: bool, reserved: bool) -> None:
+        """Count a cycle's places: one whose beat was taken is free a cycle after the next."""
+        self.freed.append(taken)
+        self.free += self.freed.pop(0) - reserved
 
     def shows(self, cycle: int) -> bool:
         return bool(self.beats) and self.beats[0][0] <= cycle
 
 
 async def drive(context: Any, dut: Any, pipeline: int, chances: tuple[float, float], generator: Any) -> list[int]:
-    """Compare a queue with the model in every cycle; return the cycles in which a beat left."""
-    model, reserved, left = Model(dut.depth), [False] * pipeline, []
+    """Compare a queue with the model in every cycle; return the cycles in which a beat left.
+
+    A late queue's payload means something in the cycle after a transfer alone; it is compared there.
+    """
+    model, reserved, left, owed = Model(dut.depth), [False] * pipeline, [], None
     for cycle in range(CYCLES):
+        if owed is not None:
+            assert context.get(dut.output.p.as_value()) == owed, cycle
         assert context.get(dut.credit) == (model.free > 0), cycle
         reserve = model.free > 0 and generator.random() >= chances[0]
         reserved.append(reserve)
@@ -44,21 +54,22 @@ async def drive(context: Any, dut: Any, pipeline: int, chances: tuple[float, flo
         shows = model.shows(cycle)
         assert context.get(dut.output.valid) == shows, cycle
         taken = shows and ready
-        if shows:
+        if shows and not dut.late:
             assert context.get(dut.output.p.as_value()) == model.beats[0][1]
+        owed = model.beats[0][1] if taken and dut.late else None
         if taken:
             model.beats.pop(0)
             left.append(cycle)
         if push:
             model.beats.append((cycle + queue_cycles(dut.depth), beat))
         assert len(model.beats) <= dut.depth
-        model.free += taken - reserve
+        model.count(taken, reserve)
         await context.tick()
     return left
 
 
-def run_queue(depth: int, pipeline: int, stall: str, seed: int = 1) -> list[int]:
-    dut = CreditQueue(data.ArrayLayout(8, 1), depth)
+def run_queue(depth: int, pipeline: int, stall: str, seed: int = 1, late: bool = False) -> list[int]:
+    dut = CreditQueue(data.ArrayLayout(8, 1), depth, late)
     left: list[int] = []
 
     async def process(context: Any) -> None:
@@ -75,9 +86,25 @@ def test_queue_equals_two_lists_in_every_cycle(depth: int, pipeline: int, stall:
     assert len(run_queue(depth, pipeline, stall)) > CYCLES // (3 * pipeline + 12)
 
 
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("pipeline", [0, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8, DEEP_QUEUE, DEEP_QUEUE + 1])
+def test_a_late_queue_sends_the_same_beats_in_the_same_cycles(depth: int, pipeline: int, stall: str) -> None:
+    prompt, late = (run_queue(depth, pipeline, stall, late=late) for late in (False, True))
+    assert prompt == late != []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_queue_read_at_the_wrong_time_is_found(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ShortQueue.__init__
+    monkeypatch.setattr(ShortQueue, "__init__", lambda queue, width, depth, _late: plain(queue, width, depth, not late))
+    with pytest.raises(AssertionError):
+        run_queue(4, 1, "both", late=late)
+
+
 @pytest.mark.parametrize("pipeline", [0, 1, 4, 9])
-def test_queue_runs_at_full_rate_from_pipeline_plus_three_places_on(pipeline: int) -> None:
-    least = pipeline + QUEUE_CYCLES + 1
+def test_queue_runs_at_full_rate_from_pipeline_plus_four_places_on(pipeline: int) -> None:
+    least = pipeline + QUEUE_CYCLES + FREE_CYCLES
     first = pipeline + QUEUE_CYCLES
     assert run_queue(least, pipeline, "none") == list(range(first, CYCLES))
     assert len(run_queue(least - 1, pipeline, "none")) < CYCLES - first
@@ -129,7 +156,7 @@ def test_join_collects_every_lane_in_order(
     given = lanes_of(lanes_in, 24, seed)
     cycles = through(Join(UINT8, lanes_in, lanes_out, depth), given, given.reshape(-1, lanes_out), stall, seed)
     parts = lanes_out // lanes_in
-    if stall == "none" and depth * parts >= Join.PIPELINE_CYCLES + QUEUE_CYCLES + 1:
+    if stall == "none" and depth * parts >= Join.PIPELINE_CYCLES + QUEUE_CYCLES + FREE_CYCLES:
         assert cycles == [parts * (n + 1) - 1 + Join.PIPELINE_CYCLES + QUEUE_CYCLES for n in range(24 // parts)]
 
 
@@ -167,7 +194,7 @@ async def drive_fork(context: Any, dut: Any, chances: tuple[float, float], gener
                 found.append(model.beats.pop(0)[1])
             if valid and room:
                 model.beats.append((cycle + Fork.PIPELINE_CYCLES + QUEUE_CYCLES, beat))
-            model.free += (shows and ready) - (valid and room)
+            model.count(shows and ready, valid and room)
         await context.tick()
     return left
 
@@ -185,7 +212,7 @@ def test_fork_equals_a_list_per_queue_in_every_cycle(depths: tuple[int, ...], st
     shortest = min(map(len, left))
     assert shortest > CYCLES // (4 * max(1, 4 // min(depths)))
     assert all(found[:shortest] == left[0][:shortest] for found in left)
-    if stall == "none" and min(depths) >= Fork.PIPELINE_CYCLES + QUEUE_CYCLES + 1:
+    if stall == "none" and min(depths) >= Fork.PIPELINE_CYCLES + QUEUE_CYCLES + FREE_CYCLES:
         assert shortest == CYCLES - Fork.PIPELINE_CYCLES - QUEUE_CYCLES
 
 

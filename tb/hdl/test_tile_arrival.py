@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from crosstile import winograd
 from crosstile.tile_arrival import TileArrival
+from crosstile.timing import FREE_CYCLES
 from crosstile.winograd_fold import TileFold
 from crosstile.winograd_plan import WinogradPlan
 
@@ -33,10 +34,14 @@ def test_places_and_tiles_are_counted_to_the_cycle(name: str, chances: tuple[flo
         """Return the tiles whose word is there, by the plan."""
         return sum(end < cycle - plan.arrival_pipeline_cycles for end in reserved[beats - 1 :: beats])
 
+    def free_again(cycle: int) -> int:
+        """Return the tiles whose place is free again."""
+        return sum(at + FREE_CYCLES <= cycle for at in taken)
+
     async def process(context: Any) -> None:
         for cycle in range(400):
             begun = -(-len(reserved) // beats)
-            room = len(reserved) % beats > 0 or begun - len([at for at in taken if at < cycle]) < plan.store_tiles - 1
+            room = len(reserved) % beats > 0 or begun - free_again(cycle) < plan.store_tiles - 1
             assert context.get(dut.credit) == room
             assert context.get(dut.complete) == (complete(cycle) > len(taken))
             arrives = cycle - pipeline in reserved

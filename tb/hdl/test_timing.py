@@ -171,7 +171,7 @@ plain_advance, plain_counted = Node.advance, Node._advance_counted
 def early_place(queue: Queue, count: int = 1) -> int:
     index = len(queue.reserved) + count - 1 - queue.depth
     known = index < len(queue.freed)
-    return 0 if index < 0 else queue.freed[index] if known else timing.UNKNOWN
+    return 0 if index < 0 else queue.freed[index] + queue.frees - 1 if known else timing.UNKNOWN
 
 
 def whole_beat(reader: timing._Reader, cycle: int) -> None:
@@ -187,7 +187,7 @@ def without_residuals(node: Node, frames: int) -> bool:
 
 DEFECTS: dict[str, tuple[str, object]] = {
     "never waits for a place": ("Queue.place", lambda _queue, _count=1: 0),
-    "frees a place in the same cycle": ("Queue.place", early_place),
+    "frees a place a cycle early": ("Queue.place", early_place),
     "shows a beat a cycle late": ("QUEUE_CYCLES", QUEUE_CYCLES + 1),
     "takes every part for a beat": ("_Reader.take", whole_beat),
     "never waits for a residual": ("Node.advance", without_residuals),

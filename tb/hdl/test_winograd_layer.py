@@ -7,6 +7,7 @@ import pytest
 from crosstile.layer_plan import PoolingPlan, convolution_plans
 from crosstile.mapper import Options, deepen, map_network
 from crosstile.network_plan import NetworkPlan
+from crosstile.stages import INPUT, Source
 from crosstile.winograd_fold import TileFold, legal_tile_folds
 from crosstile.winograd_layer_plan import WinogradLayerPlan
 from crosstile_golden.errors import CrosstileError
@@ -119,6 +120,18 @@ def test_queues_deep_enough_let_the_slowest_stage_set_the_pace(name: str) -> Non
     plan = deepen(alone(some_folds_plan(layer_of(name))))
     assert plan.cycles_per_frame == plan.slowest
     prove(plan, 3)
+
+
+@pytest.mark.parametrize(("name", "count"), [("1D k3", 1), ("2D 5x5", 2), ("3D 3x3x3", 3)])
+def test_links_within_a_layer_are_late_and_cost_no_cycle(
+    name: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = layer_of(name)
+    plan = alone(WinogradLayerPlan(layer, some_folds(layer, 1)[0]))
+    assert plan.late == {Source(INPUT), *(Source(index) for index in range(count))}
+    late = prove(plan)
+    monkeypatch.setattr(NetworkPlan, "late", frozenset())
+    assert prove(alone(plan.layers[0])).cycles == late.cycles
 
 
 def test_layers_of_both_engines_and_pools_follow_each_other() -> None:

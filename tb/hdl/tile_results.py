@@ -32,7 +32,7 @@ LINKS: dict[Axes, dict[int, Axes]] = {
 }  # fmt: skip
 """Where the partial-sum transform sends a tile's outputs, by the sizes along the axis."""
 
-INPUT_PLACES = 4
+INPUT_PLACES = 5
 
 
 def layer_of(
