@@ -201,6 +201,10 @@ def main() -> int:
     options = parser.parse_args()
     if "reuse" not in options.engines and (options.window or options.no_halo):
         parser.error("--window and --no-halo are of reuse engines: name reuse after --engines")
+    if options.winograd_weights != "transformed" and not {"auto", "winograd"} & set(options.engines):
+        parser.error(f"--winograd-weights {options.winograd_weights} is of Winograd engines: name one after --engines")
+    if (options.place or options.infer) and "ecp5" not in options.targets:
+        parser.error(f"--place and --infer are of ecp5: name it after --targets, not only {options.targets}")
     try:
         rows = [
             measure(name, multipliers, engine, window, options)

@@ -26,12 +26,13 @@ from .stages import INPUT, BlockPlan, Source, StreamPlan
 from .streams import CreditQueue, Late, beat_layout, delay
 from .tile_integrators import TileIntegrators
 from .tile_integrators_plan import TileIntegratorPlan
+from .timing import FREE_CYCLES, QUEUE_CYCLES
 from .weight_port import WeightPort
 from .winograd import WinogradEngine
 from .winograd_plan import WinogradPlan
 
 LANE_BITS = (8, 16, 32)
-INPUT_DEPTH = 4  # the least that passes a beat per cycle
+INPUT_DEPTH = QUEUE_CYCLES + FREE_CYCLES  # the least that passes a beat per cycle
 READS_BITS = 48  # of the count of activations read: no simulation fills it
 
 

@@ -242,8 +242,7 @@ def deepen(plan: NetworkPlan) -> NetworkPlan:
                 best, high = shallower, middle
             else:
                 low = middle + 1
-    best, _ = _filled(plan, _forks_shrunk(plan, best, pace), _residuals(plan))
-    return replace(plan, depths=best)
+    return replace(plan, depths=_forks_shrunk(plan, best, pace)[0])
 
 
 def _for_bursts(plan: NetworkPlan) -> Depths:
@@ -269,7 +268,7 @@ def _with_residuals(plan: NetworkPlan, depths: Depths) -> tuple[Depths, float]:
     if pace < inf:
         return best, pace
     best, pace = _filled(plan, depths, residuals + _forks(plan))
-    return _filled(plan, _forks_shrunk(plan, best, pace), residuals)
+    return _forks_shrunk(plan, best, pace)
 
 
 def _forks(plan: NetworkPlan) -> list[Source]:
@@ -277,11 +276,15 @@ def _forks(plan: NetworkPlan) -> list[Source]:
     return [Source(index, queue) for index, stage in stages for queue in range(stage.queues) if stage.queues > 1]
 
 
-def _forks_shrunk(plan: NetworkPlan, depths: Depths, pace: float) -> Depths:
-    """Return the depths with queues behind forks no deeper than the pace needs, but for those of residuals."""
-    for source in sorted(set(_forks(plan)) - set(_residuals(plan))):
+def _forks_shrunk(plan: NetworkPlan, depths: Depths, pace: float) -> tuple[Depths, float]:
+    """Return the depths with queues behind forks no deeper than the pace needs, and the cycles per frame.
+
+    Those of residuals are what they then hold at most. Without a fork there is nothing to predict.
+    """
+    forks, residuals = _forks(plan), _residuals(plan)
+    for source in sorted(set(forks) - set(residuals)):
         depths = _shrunk(plan, depths, source, pace)
-    return depths
+    return _filled(plan, depths, residuals) if forks else (depths, pace)
 
 
 def _filled(plan: NetworkPlan, depths: Depths, waiting: list[Source]) -> tuple[Depths, float]:

@@ -11,9 +11,10 @@ from crosstile_golden.numbers import NumberFormat
 
 from .counters import several, tally
 from .storage import Storage
-from .timing import DEEP_QUEUE, FREE_CYCLES
+from .timing import DEEP_QUEUE, FREE_CYCLES, QUEUE_CYCLES
 
-FRONT_DEPTH = 6  # of the short FIFO before a deep queue's memory: the least that passes a beat per cycle
+MEMORY_CYCLES = 2  # of a deep queue, from an address to its beat entering the front
+FRONT_DEPTH = MEMORY_CYCLES + QUEUE_CYCLES + FREE_CYCLES  # the least that passes a beat per cycle
 
 
 def shape_of(number_format: NumberFormat) -> Shape:
@@ -169,8 +170,8 @@ class CreditQueue(wiring.Component):
             storage.write_data.eq(self.beat.as_value()),
             storage.write.eq(self.push),
             storage.read_address.eq(read),
-            front.beat.eq(delay(m, storage.read_data, 1, "stored")),
-            front.push.eq(delay(m, move, 2, "moved", resets=True)),
+            front.beat.eq(delay(m, storage.read_data, MEMORY_CYCLES - 1, "stored")),
+            front.push.eq(delay(m, move, MEMORY_CYCLES, "moved", resets=True)),
         ]
         tally(m, level, waiting, self.push, move)
         m.d.sync += room.eq(room + freed - move)

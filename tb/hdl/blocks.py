@@ -94,7 +94,7 @@ def counted_cycles(plans: Sequence[Plan], depths: Sequence[int], frames: int) ->
             results.append(stages[-1].shows.pop(0))
             freed.append(stages[-1])
         leaving[cycle + FREE_CYCLES - 1] = freed
-        for stage in leaving.get(cycle, []):
+        for stage in leaving.pop(cycle, []):
             stage.held -= 1
         if len(results) == expected:
             return results

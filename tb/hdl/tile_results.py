@@ -15,7 +15,7 @@ from crosstile.joints import Join
 from crosstile.requantise import constant_contents
 from crosstile.tile_integrators import TileIntegrators
 from crosstile.tile_integrators_plan import TileIntegratorPlan, tile_integrator_nodes
-from crosstile.timing import Input, Node, Operations, Queue, predict, queue_cycles
+from crosstile.timing import FREE_CYCLES, QUEUE_CYCLES, Input, Node, Operations, Queue, predict, queue_cycles
 from crosstile.winograd_program import TileStep, axis_programs
 from crosstile_golden.accumulator import filter_ranges
 from crosstile_golden.geometry import Axes
@@ -32,7 +32,7 @@ LINKS: dict[Axes, dict[int, Axes]] = {
 }  # fmt: skip
 """Where the partial-sum transform sends a tile's outputs, by the sizes along the axis."""
 
-INPUT_PLACES = 5
+INPUT_PLACES = Join.PIPELINE_CYCLES + QUEUE_CYCLES + FREE_CYCLES
 
 
 def layer_of(
