@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
-from .counters import compared_counter
+from .counters import counter
 from .crosspoint import CrosspointEngine
 from .crosspoint_plan import CrosspointPlan
 from .joints import Fork, Join, Split
@@ -146,7 +146,7 @@ class Accelerator(wiring.Component):
             queue.beat.as_value().eq(Cat(data[lane * step :][: number_format.bits] for lane in range(lanes))),
             queue.reserve.eq(arrived), queue.push.eq(arrived),
         ]
-        _, last = compared_counter(m, self.plan.beats_in, arrived, "input_beat")
+        _, last = counter(m, self.plan.beats_in, arrived, "input_beat")
         with m.If(arrived & (last != self.s_axis_tlast)):
             m.d.sync += self.frame_error.eq(1)
         return queue.output
@@ -164,7 +164,7 @@ class Accelerator(wiring.Component):
             source.ready.eq(self.m_axis_tready),
         ]
         left = source.valid & source.ready
-        m.d.comb += self.m_axis_tlast.eq(compared_counter(m, self.plan.beats_out, left, "output_beat")[1])
+        m.d.comb += self.m_axis_tlast.eq(counter(m, self.plan.beats_out, left, "output_beat")[1])
 
 
 def _block(plan: BlockPlan, depths: tuple[int, ...], late: Late) -> Any:

@@ -3,40 +3,33 @@
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 
 
-def counter(m: Module, size: int, step: Value, name: str) -> tuple[Value, Value]:
-    """Return a counter 0..size−1 that goes on with `step`, and a register that is high while it is at its end."""
+def counter(m: Module, size: int, step: Value, name: str, single: Value | None = None) -> tuple[Value, Value]:
+    """Return a counter 0..size−1 that goes on with `step`, and whether it is at its end: see `count_up`."""
     value = Signal(range(size), name=name)
-    return value, count_up(m, value, size, step)
+    return value, count_up(m, value, size, step, single=single)
 
 
-def count_up(m: Module, value: Signal, size: int, step: Value, restart: Value | None = None) -> Value:
-    """Count 0..size−1 with `step`, and from 0 again after `restart`; return a register: it is at its end."""
+def count_up(
+    m: Module, value: Signal, size: int, step: Value, restart: Value | None = None, single: Value | None = None
+) -> Value:
+    """Count 0..size−1 with `step`, and from 0 again after `restart`; return whether it is at its end: a register.
+
+    While `single`, which the register knows nothing of, it does not count, and always is at its end.
+    """
     if size == 1:
         return Const(1, 1)
     end = Signal(name=f"{value.name}_end")
+    last = end if single is None else end | single
+    following = (value + 1)[: len(value)]
+    if single is not None or size < 1 << len(value):
+        # A mask and no choice: of a choice synthesis makes a reset, one more wire that waits for `step`.
+        following &= ~last.replicate(len(value))
     with m.If(step):
-        m.d.sync += [value.eq(Mux(end, 0, value + 1)), end.eq(value == size - 2)]
+        m.d.sync += [value.eq(following), end.eq((value == size - 2) & ~last)]
     if restart is not None:
         with m.If(restart):
             m.d.sync += [value.eq(0), end.eq(0)]
-    return end
-
-
-def compared_counter(
-    m: Module, size: int, step: Value, name: str, single: Value | None = None
-) -> tuple[Value, Value]:
-    """Return a counter 0..size−1, and whether it is at its end: fewer gates than `counter`, but known later.
-
-    While `single` it does not count, and always is at its end.
-    """
-    if size == 1:
-        return Const(0, 1), Const(1, 1)
-    value, last = Signal(range(size), name=name), Signal(name=f"{name}_last")
-    at_end = value == size - 1
-    m.d.comb += last.eq(at_end if single is None else at_end | single)
-    with m.If(step):
-        m.d.sync += value.eq(Mux(last, 0, value + 1))
-    return value, last
+    return last
 
 
 def tally(m: Module, count: Signal, some: Signal, more: Value, fewer: Value) -> None:
@@ -44,7 +37,8 @@ def tally(m: Module, count: Signal, some: Signal, more: Value, fewer: Value) -> 
 
     What `fewer` means for the flag is worked out beside it: it may come late in its cycle.
     """
-    m.d.sync += [count.eq(count + more - fewer), some.eq(more | Mux(fewer, several(count), some))]
+    with m.If(more ^ fewer):
+        m.d.sync += [count.eq(Mux(more, count + 1, count - 1)), some.eq(more | several(count))]
 
 
 def several(count: Value) -> Value:

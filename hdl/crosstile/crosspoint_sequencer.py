@@ -4,38 +4,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .counters import compared_counter
+from .counters import counter
+from .crosspoint_operation import OperationRegister, operation_layout
 from .crosspoint_plan import CrosspointPlan
 from .crosspoint_program import ColumnStep, RowStep, bank_step, kernel_row_step
 from .program import Program
-
-
-def operation_layout(plan: CrosspointPlan) -> data.StructLayout:
-    """Return what an operation tells the datapath in the cycle it is issued.
-
-    issue      an operation is issued
-    arrive     an activation beat arrives
-    new        the operation's last tap is the arriving activation
-    taps       per kernel column in parallel: the tap lies within the row (else it is zero)
-    group      beat of the pixel: its channel group
-    pixel      slot of the arriving pixel in the window's ring
-    slots      per kernel column in parallel: slot of its pixel
-    weight     address of the weights
-    first      first of a pass: integrators are loaded
-    last       last of a pass: integrators are stored
-    fresh      integrators start from zero
-    filter     filter group
-    bank, position   address of the integrators
-    """
-    lanes = plan.fold.kernel_columns
-    slot = range(plan.window_pixels)
-    return data.StructLayout({
-        "issue": 1, "arrive": 1, "new": 1, "taps": lanes, "group": range(plan.beats_per_pixel),
-        "pixel": slot, "slots": data.ArrayLayout(Signal(slot).shape(), lanes),
-        "weight": range(len(plan.weight_words)), "first": 1, "last": 1, "fresh": 1,
-        "filter": range(plan.filter_groups), "bank": range(max(plan.banks, 1)),
-        "position": range(plan.integrator_positions),
-    })
 
 
 class CrosspointSequencer(wiring.Component):
@@ -47,7 +20,8 @@ class CrosspointSequencer(wiring.Component):
     Members: `input_valid` and `take`, the handshake of the activation stream; `credit` and `reserve`, the
     places of the output queue; `operation`, see `operation_layout`; `time_step`, high with the last operation of
     each activation row, rows of padding that complete outputs included: a time-step of [0066] ends.
-    Timing: an operation per cycle unless `take` waits for `input_valid` or `reserve` for `credit`.
+    Timing: an operation per cycle unless `take` waits for `input_valid` or `reserve` for `credit`; each is decided a
+    cycle before, the first two cycles after reset.
     """
 
     input_valid: Signal
@@ -107,10 +81,10 @@ class CrosspointSequencer(wiring.Component):
         m.d.comb += [flush.eq(~row.intake), compute.eq(flush | (row.compute & column.output))]
 
         go = Signal()
-        group, group_last = compared_counter(m, self.plan.channel_groups, go, "group", flush)
-        tap, tap_last = compared_counter(m, self.plan.column_groups, go & group_last, "tap", ~compute | flush)
+        group, group_last = counter(m, self.plan.channel_groups, go, "group", flush)
+        tap, tap_last = counter(m, self.plan.column_groups, go & group_last, "tap", ~compute | flush)
         pass_end = group_last & tap_last
-        filters, filters_last = compared_counter(m, self.plan.filter_passes, go & pass_end, "filter", ~compute)
+        filters, filters_last = counter(m, self.plan.filter_passes, go & pass_end, "filter", ~compute)
         part_end = pass_end & filters_last
         base, base_last = self._group_turns(m, go & part_end)
         filter_last = filters_last & base_last
@@ -121,21 +95,20 @@ class CrosspointSequencer(wiring.Component):
 
         first_pass = (turn == 0) & (filters == 0) & (tap_last | ~compute)
         intake = row.intake & column.intake & first_pass
-        emit = row.emit & compute & turn_last
-        wait = self._gaps(m, go & row_end, row.gap)
+        m.submodules.register = register = self._register(m)
+        decided = rows.ready & ~self._gaps(m, go & row_end, row.gap, ~register.held)
         m.d.comb += [
-            self.take.eq(intake & rows.ready & ~wait & (~(emit & pass_end) | self.credit)),
-            go.eq(rows.ready & ~wait & (~intake | self.input_valid) & (~(emit & pass_end) | self.credit)),
-            self.reserve.eq(go & emit & pass_end),
-            self.time_step.eq(go & row_end),
-            rows.advance.eq(self.time_step),
+            go.eq(decided & ~register.held),
+            register.sends.eq(decided & row.emit & compute & turn_last & pass_end),
+            register.ends.eq(decided & row_end),
+            rows.advance.eq(go & row_end),
             columns.advance.eq(go & pixel_end & ~flush),
         ]
-        operation = self.operation
+        operation = register.following
         pass_start = (group == 0) & (tap == 0)
         m.d.comb += [
-            operation.issue.eq(go & compute),
-            operation.arrive.eq(go & intake),
+            operation.issue.eq(decided & compute),
+            operation.arrive.eq(decided & intake),
             operation.new.eq(intake),
             operation.group.eq(base + group),
             operation.first.eq(pass_start),
@@ -146,8 +119,18 @@ class CrosspointSequencer(wiring.Component):
             operation.weight.eq(self._weight(m, row, go, pixel_end, pass_end & filter_last)),
             operation.bank.eq(self._bank(m, row, go & pass_end & filter_last, turn_last)),
         ]
-        self._window(m, column.taps, tap, go & group_last & compute & ~flush, flush, go & pixel_end & ~flush)
+        self._window(m, operation, column.taps, tap, go & group_last & compute & ~flush, flush, go & pixel_end & ~flush)
         return m
+
+    def _register(self, m: Module) -> OperationRegister:
+        """Return the register that operations wait in, joined to the members."""
+        register = OperationRegister(self.plan)
+        m.d.comb += [
+            register.input_valid.eq(self.input_valid), self.take.eq(register.take),
+            register.credit.eq(self.credit), self.reserve.eq(register.reserve),
+            self.time_step.eq(register.time_step), self.operation.eq(register.operation),
+        ]
+        return register
 
     def _group_turns(self, m: Module, step: Value) -> tuple[Value, Value]:
         """Return the first beat of the groups in turn, and whether they are the last."""
@@ -193,14 +176,15 @@ class CrosspointSequencer(wiring.Component):
         return position, last
 
     @staticmethod
-    def _gaps(m: Module, row_end: Value, gap: Value) -> Value:
+    def _gaps(m: Module, row_end: Value, gap: Value, step: Value) -> Value:
         """Return a flag that holds operations back after a row too short for its integrators."""
-        remaining = Signal(len(gap), name="remaining")
+        remaining, waits = Signal(len(gap), name="remaining"), Signal(name="waits")
+        m.d.comb += waits.eq(remaining != 0)
         with m.If(row_end):
             m.d.sync += remaining.eq(gap)
-        with m.Elif(remaining != 0):
+        with m.Elif(waits & step):
             m.d.sync += remaining.eq(remaining - 1)
-        return remaining != 0
+        return waits
 
     def _weight(self, m: Module, row: data.View, go: Value, pixel_end: Value, turn_end: Value) -> Value:
         """Return the weights' address: it counts through a pixel's passes, from the row's first kernel row."""
@@ -228,11 +212,12 @@ class CrosspointSequencer(wiring.Component):
             m.d.sync += behind.eq(Mux(turn_last, 0, Mux(beyond >= plan.banks, beyond - plan.banks, beyond)))
         return Mux(row.bank >= behind, row.bank - behind, row.bank + plan.banks - behind)
 
-    def _window(self, m: Module, taps: Value, tap: Value, tap_step: Value, flush: Value, pixel_step: Value) -> None:
+    def _window(
+        self, m: Module, operation: data.View, taps: Value, tap: Value, tap_step: Value, flush: Value, pixel_step: Value
+    ) -> None:
         """Drive the slots of the ring of pixels: addresses move, activations do not."""
         plan = self.plan
         span, dilation = plan.window_pixels, plan.plane.column_dilation
-        operation = self.operation
         pixel = Signal(range(span), name="pixel")
         with m.If(pixel_step):
             m.d.sync += pixel.eq(Mux(pixel == span - 1, 0, pixel + 1))

@@ -7,6 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .counters import counter
+
 
 class Program(wiring.Component):
     """Presents one word at a time from a memory; `advance` brings the next, after the last the first again.
@@ -32,16 +34,12 @@ class Program(wiring.Component):
         depth = len(self.words)
         m.submodules.memory = memory = Memory(shape=self.layout.size, depth=depth, init=self.words)
         read = memory.read_port(domain="sync")
-        pointer = Signal(range(depth))
         step = self.advance | ~self.ready
+        pointer, _ = counter(m, depth, step, "pointer")
         m.d.comb += [
             read.addr.eq(pointer),
             read.en.eq(step),
             self.word.as_value().eq(read.data),
         ]
         m.d.sync += self.ready.eq(1)
-        with m.If(step):
-            m.d.sync += pointer.eq(pointer + 1)
-            with m.If(pointer == depth - 1):
-                m.d.sync += pointer.eq(0)
         return m

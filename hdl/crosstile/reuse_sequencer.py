@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .counters import compared_counter
+from .counters import counter
 from .program import Program
 from .reuse_axis import AxisStep
 from .reuse_layout import AXES
@@ -48,10 +48,10 @@ class ReuseSequencer(wiring.Component):
         replay = Signal()
         single = replay | draining
         turns, fetched = self._turns(m, words, go, single)
-        channel, channel_last = compared_counter(m, plan.channel_groups, go & fetched, "channel", draining)
+        channel, channel_last = counter(m, plan.channel_groups, go & fetched, "channel", draining)
         pass_end = Signal()
         m.d.comb += pass_end.eq(fetched & channel_last)
-        filters, filter_last = compared_counter(m, plan.filter_groups, go & pass_end, "filter", draining)
+        filters, filter_last = counter(m, plan.filter_groups, go & pass_end, "filter", draining)
         pixel_end = go & pass_end & filter_last & ~draining
         frame_computed = pixel_end & lasts[0] & lasts[1] & lasts[2]
         start = Signal(init=1)
@@ -176,7 +176,7 @@ class ReuseSequencer(wiring.Component):
         cycles = self.plan.drain_cycles
         if not cycles:
             return frame_computed
-        _, last = compared_counter(m, cycles, go & draining, "drain")
+        _, last = counter(m, cycles, go & draining, "drain")
         with m.If(frame_computed):
             m.d.sync += draining.eq(1)
         with m.Elif(go & last):
@@ -188,16 +188,16 @@ class ReuseSequencer(wiring.Component):
         plan = self.plan
         emitting = Signal(init=int(not plan.drain_steps))
         if plan.drain_steps:
-            _, lag_last = compared_counter(m, plan.drain_steps, step & ~emitting, "lag")
+            _, lag_last = counter(m, plan.drain_steps, step & ~emitting, "lag")
             with m.If(frame_end):
                 m.d.sync += emitting.eq(0)
             with m.Elif(step & lag_last):
                 m.d.sync += emitting.eq(1)
-        filters, onward = compared_counter(m, plan.filter_groups, step & emitting, "sent_filter")
+        filters, onward = counter(m, plan.filter_groups, step & emitting, "sent_filter")
         m.d.comb += self.operation.filter.eq(filters)
         valid: Value = emitting
         for axis in reversed(plan.axes):
-            position, last = compared_counter(m, axis.positions, step & emitting & onward, "sent")
+            position, last = counter(m, axis.positions, step & emitting & onward, "sent")
             onward = onward & last
             if axis.positions > axis.outputs:
                 valid = valid & (position < axis.outputs)

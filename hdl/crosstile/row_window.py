@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .crosspoint_operation import operation_layout
 from .crosspoint_plan import CrosspointPlan
-from .crosspoint_sequencer import operation_layout
 from .storage import Storage
 from .streams import beat_layout, delay
 

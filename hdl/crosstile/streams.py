@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
-from .counters import several, tally
+from .counters import tally
 from .storage import Storage
 from .timing import DEEP_QUEUE, FREE_CYCLES, QUEUE_CYCLES
 
@@ -87,22 +87,20 @@ class ShortQueue(wiring.Component):
             shape=len(self.beat), depth=size, init=[], attrs={"no_rw_check": 1}
         )
         write, read = memory.write_port(), memory.read_port(domain="sync")
-        level, waiting, valid, move = Signal(range(size + 1)), Signal(), Signal(), Signal()
-        more, less = Signal.like(level), Signal.like(level)
-        taken = valid & self.output.ready
+        level, waiting, valid = Signal(range(size + 1)), Signal(), Signal()
+        moves, ready = Signal(), self.output.ready
         m.d.comb += [
-            more.eq(level + self.push), less.eq(level - ~self.push),
-            move.eq(waiting & (~valid | self.output.ready)),
+            moves.eq(~valid | ready),
             write.data.eq(self.beat), write.en.eq(self.push),
-            read.en.eq(self.late | ~valid | self.output.ready),  # wide, so apart from `move`: a beat waits or not
+            read.en.eq(self.late | moves),  # wide, so whether a beat waits or not
             self.output.payload.eq(read.data), self.output.valid.eq(valid),
         ]
-        m.d.sync += [
-            write.addr.eq(write.addr + self.push), read.addr.eq(read.addr + (taken if self.late else move)),
-            level.eq(Mux(move, less, more)),
-            waiting.eq(self.push | Mux(move, several(level), waiting)),
-            valid.eq(waiting | (valid & ~self.output.ready)),
-        ]
+        tally(m, level, waiting, self.push, waiting & moves)
+        m.d.sync += write.addr.eq(write.addr + self.push)
+        with m.If(moves):
+            m.d.sync += valid.eq(waiting)
+        with m.If((valid & ready) if self.late else (waiting & moves)):
+            m.d.sync += read.addr.eq(read.addr + 1)
         return m
 
 

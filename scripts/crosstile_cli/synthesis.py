@@ -13,7 +13,7 @@ from typing import Any
 
 from crosstile_golden.errors import CrosstileError
 
-from . import ecp5_block_ram, ecp5_multiplier
+from . import ecp5_block_ram, ecp5_controls, ecp5_multiplier
 from .toolchain import build_folder, require, run_tool
 
 SYNTHESIS_SECONDS = 7200.0
@@ -186,6 +186,7 @@ def synthesize(
         module = design["modules"][top]
         if target == "ecp5":
             ecp5_block_ram.absorb_output_registers(module)
+            ecp5_controls.drive_multiplier_controls(module)
         counts = Counter(cell["type"] for cell in module["cells"].values())
         if netlist is not None:
             netlist.write_text(json.dumps(design))

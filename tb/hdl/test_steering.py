@@ -128,6 +128,20 @@ def test_rows_shorter_than_the_integrators_turnaround(size: tuple[int, int], ste
         prove_steered(CrosspointPlan(layer, Fold(3, 1, 1, filters), steering), 3)
 
 
+@pytest.mark.parametrize("stall", STALLS)
+@pytest.mark.parametrize("steering", ["chain", "computed"])
+def test_the_turnaround_of_short_rows_is_kept_while_the_row_before_waits(steering: str, stall: str) -> None:
+    """The gap after a row begins when its last operation is issued, not when it is decided."""
+    gaps = set()
+    for width in (1, 2):
+        layer = convolution(1, 1, (9, width), (3, 1), begin=(1, 0), end=(2, 0), seed=width)
+        plan = CrosspointPlan(layer, Fold(3, 1, 1, 1), steering)
+        gaps |= {plan.gap_after(row) for row in range(len(plan.row_steps))}
+        for seed in range(4):
+            prove_steered(plan, 4, stall=stall, seed=seed)
+    assert max(gaps) > 1
+
+
 @st.composite
 def plans(draw: Any) -> CrosspointPlan:
     """Return a controlled plan of a random layer, all its kernel rows together."""
