@@ -40,11 +40,13 @@ class Operations:
     takes   beats taken, or parts of them (`Input.split`)
     sends   places that it reserves in the output queues
     shows   beats that enter those queues with it, of places reserved so far; left out, those of its own
+    first   cycle of the first operation after reset, if it need not wait: a sequencer's program shows after one
     """
 
     takes: Counts
     sends: Counts
     shows: Counts | None = None
+    first: int = 1
 
     @property
     def cycles(self) -> int:
@@ -64,7 +66,7 @@ class Operations:
     def repeated(self, times: int) -> "Operations":
         """Return these operations again and again, as one frame."""
         shows = None if self.shows is None else np.tile(self.shows, times)
-        return Operations(np.tile(self.takes, times), np.tile(self.sends, times), shows)
+        return Operations(np.tile(self.takes, times), np.tile(self.sends, times), shows, self.first)
 
     @property
     def counted(self) -> bool:
@@ -139,7 +141,7 @@ class Node:
         steps = np.diff(at, prepend=at[-1] - len(takes)).tolist()
         self.events = list(zip(steps, takes[at].tolist(), sends[at].tolist(), strict=True))
         self._shows = shows[at].tolist() if self.operations.counted else None
-        self._first = int(at[0]) + 1
+        self._first = int(at[0]) + self.operations.first
         self._readers = [_Reader(entry) for entry in self.inputs]
 
     def advance(self, frames: int) -> bool:

@@ -353,6 +353,5 @@ def prove_engine(plan: CrosspointPlan, frames: Integers | int = 2, dut: Any = No
     np.testing.assert_array_equal(engine_results(plan, run), plan.layer.run(inputs))
     if settings.get("stall", "none") == "none":
         sends = np.flatnonzero(np.tile(plan.operations.sends, len(inputs)))
-        first = 2  # after reset, a cycle for the programs' first words and one for what they decide
-        assert run.cycles == (sends + first + plan.pipeline_cycles + QUEUE_CYCLES).tolist()
+        assert run.cycles == (sends + plan.operations.first + plan.pipeline_cycles + QUEUE_CYCLES).tolist()
     return run

@@ -96,7 +96,7 @@ class Machine:
     def _issue(self, index: int) -> bool:
         """Issue a node's next operation if it need not wait; tell whether it did."""
         node, number = self.nodes[index], self.issued[index]
-        if number == self.frames * node.operations.cycles:
+        if number == self.frames * node.operations.cycles or self.cycle < node.operations.first:
             return False
         takes, sends, shows = (
             int(kind[number % node.operations.cycles])
@@ -167,7 +167,7 @@ class Graph:
         self.random.shuffle(sends)
         choose = self.random.choice
         outputs = [Queue(self.depth(), choose([2, 2, 5]), choose([1, 2])) for _ in range(queues)]
-        operations = Operations(np.array(takes), np.array(sends))
+        operations = Operations(np.array(takes), np.array(sends), first=self.random.randint(1, 2))
         if not plain and self.random.random() < 0.4:
             operations = self.counted(operations, several=len(inputs) == 1)
         self.nodes.append(Node(operations, self.random.randint(1, 9), outputs, inputs))
