@@ -4,33 +4,40 @@ from typing import Any
 
 RESETS = ("RST0", "RST1", "RST2", "RST3")
 GROUNDED = ("SOURCEA", "SOURCEB", "SIGNEDA", "SIGNEDB")
+ENABLES = ("CE0", "CE1", "CE2", "CE3")
 GROUND = "multiplier_ground"
 
+Pins = dict[str, list[Any]]
 
-def drive_multiplier_controls(module: dict[str, Any], reset: str = "rst") -> int:
+
+def drive_multiplier_controls(module: dict[str, Any]) -> int:
     """Drive every control pin at 0 of a netlist module's MULT18X18D by a net of its own; return how many pins.
 
     What nothing drives is read as 1, so a 0 is a routed wire. nextpnr takes it from the ground net of the whole
     design, and its router then extends and rips up this net for 10 minutes and more. So
-    - resets go to the module's input `reset`, which a device spreads by a global wire. All registers of the block
-      load in every cycle, so a reset changes nothing from the third cycle after it on, and the engines issue
-      nothing before. Without such an input they are grounded;
-    - the others are grounded by one look-up table.
+    - resets of a block whose registers load in every cycle go to the module's input `rst`, which a device spreads by
+      a global wire: from the third cycle after it on nothing is changed by it, and the engines issue nothing before;
+    - the others, and resets where there is no such input, are grounded by one look-up table.
     No pin at 0: the netlist stays as it is.
     """
     blocks = [cell["connections"] for cell in module["cells"].values() if cell["type"] == "MULT18X18D"]
-    bits = module["ports"].get(reset, {}).get("bits", ["0"])
-    resets = [(block, pin) for block in blocks for pin in RESETS if block.get(pin) == ["0"]]
-    grounded = [(block, pin) for block in blocks for pin in GROUNDED if block.get(pin) == ["0"]]
-    for block, pin in resets:
-        block[pin] = list(bits)
-    if bits == ["0"]:
-        grounded += resets
+    reset = module["ports"].get("rst", {}).get("bits")
+    zeros = [(block, pin) for block in blocks for pin in (*RESETS, *GROUNDED) if block.get(pin) == ["0"]]
+    grounded = []
+    for block, pin in zeros:
+        if reset and pin in RESETS and _always_loads(block):
+            block[pin] = list(reset)
+        else:
+            grounded.append((block, pin))
     if grounded:
         net = _ground(module)
         for block, pin in grounded:
             block[pin] = [net]
-    return len({(id(block), pin) for block, pin in resets + grounded})
+    return len(zeros)
+
+
+def _always_loads(block: Pins) -> bool:
+    return all(block.get(pin, ["1"]) == ["1"] for pin in ENABLES)
 
 
 def _ground(module: dict[str, Any]) -> int:

@@ -47,7 +47,7 @@ def wrong_constant(block: str) -> Edit:
 
 
 WITHOUT_STALLS, SINK, PATIENT = (f"equals_golden/case={{}}/stall={stall}" for stall in ("none", "sink", "patient"))
-LAST = r"(assign m_axis_tlast = )[^;]*;"
+LAST = r"(  always @\(posedge clk\)\s+m_axis_tlast <= )[^;]*;"
 FAULTS = {
     "valid_stuck": Fault(
         output("m_axis_tvalid", "  assign m_axis_tvalid = 1'b0;"), WITHOUT_STALLS,

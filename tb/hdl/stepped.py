@@ -187,7 +187,7 @@ class Graph:
             if self.random.random() < 0.3 and shows.sum() <= LATE_BEATS:
                 shows[index + 1] += shows[index]
                 shows[index] = 0
-        return Operations(takes, sends, shows if self.random.random() < 0.7 else None)
+        return Operations(takes, sends, shows if self.random.random() < 0.7 else None, operations.first)
 
     def stage(self, source: Input, beats: int) -> tuple[Input, int]:
         split, out = self.split(source), self.random.randint(1, 8)

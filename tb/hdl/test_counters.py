@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import ClockDomain, Module, Signal
-from amaranth.sim import Simulator
 from crosstile.counters import count_up, counter, tally
+
+from .bench import clocked
 
 SIZES = range(1, 10)
 
@@ -24,10 +25,7 @@ def run(m: Module, inputs: list[Signal], check: Any, seed: int) -> None:
             await context.tick()
 
     m.domains.sync = ClockDomain()  # a counter of one has no register
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(process)
-    simulator.run()
+    clocked(m, process)
 
 
 @pytest.mark.parametrize("size", SIZES)

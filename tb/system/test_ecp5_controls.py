@@ -54,6 +54,15 @@ def test_without_a_reset_all_come_from_the_table_of_zeros() -> None:
     assert len({tuple(bits) for bits in changes(before, netlist).values()}) == 1
 
 
+def test_a_block_that_does_not_load_in_every_cycle_is_not_reset() -> None:
+    netlist = module(multiplier(CE0=[OPERAND]), multiplier())
+    before = copy.deepcopy(netlist)
+    assert drive_multiplier_controls(netlist) == 6
+    driven = changes(before, netlist)
+    assert driven["multiplier_0 RST0"] == driven["multiplier_0 SOURCEA"] == driven["multiplier_1 SOURCEA"]
+    assert driven["multiplier_1 RST0"] == [RESET]
+
+
 def test_a_control_that_is_driven_or_at_1_stays() -> None:
     netlist = module(multiplier(RST0=[OPERAND], SOURCEA=["1"]))
     before = copy.deepcopy(netlist)

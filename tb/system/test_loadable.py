@@ -139,12 +139,12 @@ def test_a_loaded_network_equals_golden_in_the_predicted_cycles(
 def test_what_an_engine_does_while_it_is_loaded_is_predicted(
     builds: Callable[..., Builds], crosstile: Crosstile
 ) -> None:
-    """Padding on the left needs no input: a steered engine is a cycle ahead once the first beat comes."""
+    """Padding on the left needs no input: a steered engine is two cycles ahead once the first beat comes."""
     pair = builds("image", "--multipliers", 13, "--architecture", "steered")
     own = pair["own"]
     loaded = simulated(crosstile, own, pair["other"], "--simulator", "icarus")
     fresh = crosstile("simulate", own, "--input", frames_of(own), "--simulator", "icarus", "--json").json
-    assert loaded["cycles"] == loaded["predicted_cycles"] == fresh["cycles"] - 1
+    assert loaded["cycles"] == loaded["predicted_cycles"] == fresh["cycles"] - 2
 
 
 def test_stalls_change_no_result(pair: Builds, crosstile: Crosstile) -> None:
