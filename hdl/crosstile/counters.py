@@ -20,12 +20,12 @@ def count_up(
         return Const(1, 1)
     end = Signal(name=f"{value.name}_end")
     last = end if single is None else end | single
-    following = (value + 1)[: len(value)]
+    following, nearly = (value + 1)[: len(value)], value == size - 2
     if single is not None or size < 1 << len(value):
         # A mask and no choice: of a choice synthesis makes a reset, one more wire that waits for `step`.
         following &= ~last.replicate(len(value))
     with m.If(step):
-        m.d.sync += [value.eq(following), end.eq((value == size - 2) & ~last)]
+        m.d.sync += [value.eq(following), end.eq(nearly if single is None else nearly & ~single)]
     if restart is not None:
         with m.If(restart):
             m.d.sync += [value.eq(0), end.eq(0)]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from .crosspoint_program import ColumnStep, ModeWord, RowStep, column_steps, mode_words, row_steps
 from .fold import Fold, PlaneGeometry, banks_needed, legal_folds
 from .requantise_plan import RequantisePlan, requantise_cycles
-from .timing import Operations
+from .timing import DECIDED_CYCLE, Operations
 
-FIRST_CYCLE = 2  # after reset: one for the programs' first words, one for what they decide
 OPERAND_CYCLES = 4   # issue -> window memory -> operand -> multiplier's input -> product
 ACCUMULATE_CYCLES = 1
 STEERING_CYCLES = 2  # the output controller before the integrators, and the choice of those complete behind them
@@ -227,7 +226,7 @@ class CrosspointPlan:
             gap = np.zeros(self.gap_after(row), np.bool_)
             takes += [cache[key][0], gap]
             sends += [cache[key][1], gap]
-        return Operations(np.concatenate(takes), np.concatenate(sends), first=FIRST_CYCLE)
+        return Operations(np.concatenate(takes), np.concatenate(sends), first=DECIDED_CYCLE)
 
     def _row_operations(self, row: RowStep) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         takes, sends = [], []

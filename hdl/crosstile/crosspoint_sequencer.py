@@ -5,9 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .counters import counter
-from .crosspoint_operation import OperationRegister, operation_layout
+from .crosspoint_operation import operation_layout
 from .crosspoint_plan import CrosspointPlan
 from .crosspoint_program import ColumnStep, RowStep, bank_step, kernel_row_step
+from .operation_register import OperationRegister
 from .program import Program
 
 
@@ -100,7 +101,6 @@ class CrosspointSequencer(wiring.Component):
         m.d.comb += [
             go.eq(decided & ~register.held),
             register.sends.eq(decided & row.emit & compute & turn_last & pass_end),
-            register.ends.eq(decided & row_end),
             rows.advance.eq(go & row_end),
             columns.advance.eq(go & pixel_end & ~flush),
         ]
@@ -109,6 +109,7 @@ class CrosspointSequencer(wiring.Component):
         m.d.comb += [
             operation.issue.eq(decided & compute),
             operation.arrive.eq(decided & intake),
+            operation.ends.eq(decided & row_end),
             operation.new.eq(intake),
             operation.group.eq(base + group),
             operation.first.eq(pass_start),
@@ -124,11 +125,11 @@ class CrosspointSequencer(wiring.Component):
 
     def _register(self, m: Module) -> OperationRegister:
         """Return the register that operations wait in, joined to the members."""
-        register = OperationRegister(self.plan)
+        register = OperationRegister(self.operation.shape(), ("issue", "ends"))
         m.d.comb += [
             register.input_valid.eq(self.input_valid), self.take.eq(register.take),
             register.credit.eq(self.credit), self.reserve.eq(register.reserve),
-            self.time_step.eq(register.time_step), self.operation.eq(register.operation),
+            self.time_step.eq(register.operation.ends), self.operation.eq(register.operation),
         ]
         return register
 

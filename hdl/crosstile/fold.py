@@ -7,6 +7,8 @@ from math import ceil, prod
 from crosstile_golden.errors import CrosstileError
 from crosstile_golden.geometry import ConvolutionGeometry
 
+BLOCK_DEPTH, BLOCK_BITS = 8, 8192  # from these on, weights ask for block RAM
+
 
 @dataclass(frozen=True)
 class PlaneGeometry:
@@ -170,3 +172,11 @@ def banks_needed(plane: PlaneGeometry) -> int:
     """Count the output rows open at once: ⌈((k−1)·d+1)/s⌉, or all there are (US 2020/0117986 [0066])."""
     span = (plane.kernel_height - 1) * plane.row_dilation + 1
     return min(plane.out_height, ceil(span / plane.row_stride))
+
+
+def weights_in_blocks(depth: int, width: int) -> bool:
+    """Return whether `depth` words of weights, `width` bits each, go to block RAM.
+
+    One address drives them all: a large table in LUTs would spread it over the whole device.
+    """
+    return depth >= BLOCK_DEPTH and depth * width >= BLOCK_BITS

@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .counters import counter
 from .line_buffer_plan import LineBufferPlan
-from .program import Program
+from .operation_register import OperationRegister
+from .program import PrefetchedProgram, Program
 from .storage import Storage
 from .streams import PROMPT, CreditQueue, Late, arrived, beat_layout, delay
 
@@ -57,7 +58,8 @@ class LineWindows(wiring.Component):
 
     Parameters: `plan`; `late`, the input is, see `Late`.
     Members: `input`; `credit`, there is room for a beat, and `reserve`, it is taken; `beat`.
-    Timing: a beat per cycle, rows of padding included; `beat` comes `LineBufferPlan.pipeline_cycles` after `reserve`.
+    Timing: an operation per cycle, see `LineBufferPlan.operations`, each decided a cycle before; `beat` comes
+    `LineBufferPlan.pipeline_cycles` after `reserve`.
     """
 
     input: stream.Interface
@@ -71,7 +73,8 @@ class LineWindows(wiring.Component):
             "credit": In(1), "reserve": Out(1), "beat": Out(plan.lanes_out * plan.number_format.bits),
         })
 
-    def _program(self) -> Program:
+    def _steps(self, m: Module, advance: Value) -> tuple[data.View, Value]:
+        """Return the present row's step, and whether it is there; `advance` brings the next."""
         plan = self.plan
         fields = {"intake": 1, "emit": 1, "taps": plan.kernel} | ({"again": 1} if plan.repeats else {})
         words = []
@@ -79,30 +82,45 @@ class LineWindows(wiring.Component):
             taps = sum(tap << index for index, tap in enumerate(step.taps))
             word = {"intake": step.intake, "emit": step.emit, "taps": taps, "again": step.again}
             words.append({field: word[field] for field in fields})
-        return Program(data.StructLayout(fields), words)
+        kind = PrefetchedProgram if plan.steps_fetched else Program
+        m.submodules.rows = rows = kind(data.StructLayout(fields), words)
+        m.d.comb += rows.advance.eq(advance)
+        return rows.word, Const(1) if plan.steps_fetched else rows.ready
 
     def elaborate(self, _platform: object) -> Module:
         """Return the sequencer, the memory and the beat of taps."""
         m = Module()
         plan = self.plan
-        m.submodules.rows = rows = self._program()
-        free, go = Signal(), Signal()
-        word, word_last = counter(m, plan.words, go, "word")
-        m.d.comb += [
-            free.eq(rows.ready & (~rows.word.emit | self.credit)),
-            self.input.ready.eq(rows.word.intake & free),
-            go.eq(free & (~rows.word.intake | self.input.valid)),
-            self.reserve.eq(go & rows.word.emit),
-            rows.advance.eq(go & word_last),
-        ]
+        operation = self._operation(m)
         cycles = plan.read_cycles
         beat = delay(m, arrived(m, self.input, self.late), cycles - 1, "beat")
-        moves = go & ~rows.word.again if plan.repeats else go
-        kept = self._kept(m, word, delay(m, moves, cycles, "keep", resets=True), beat)
-        window = self._window(m, rows.word, [*kept, beat])
-        taps = delay(m, rows.word.taps, cycles, "taps")
+        kept = self._kept(m, operation.address, delay(m, operation.keep, cycles, "keep", resets=True), beat)
+        window = self._window(m, operation, [*kept, beat])
+        taps = delay(m, operation.taps, cycles, "taps")
         m.d.comb += self.beat.eq(self._beat(m, window, taps))
         return m
+
+    def _operation(self, m: Module) -> data.View:
+        """Return the operation issued: `keep`, the word at `address` moves up; `taps` and `again` are a `RowStep`'s."""
+        plan = self.plan
+        layout = {"arrive": 1, "keep": 1, "address": range(plan.words), "taps": plan.kernel}
+        layout |= {"again": 1} if plan.repeats else {}
+        m.submodules.register = register = OperationRegister(data.StructLayout(layout), ("keep",))
+        go, following = Signal(), register.following
+        word, word_last = counter(m, plan.words, go, "word")
+        step, ready = self._steps(m, go & word_last)
+        m.d.comb += [
+            go.eq(ready & ~register.held),
+            register.sends.eq(ready & step.emit),
+            following.arrive.eq(ready & step.intake),
+            following.keep.eq(ready & (~step.again if plan.repeats else 1)),
+            following.address.eq(word), following.taps.eq(step.taps),
+            register.input_valid.eq(self.input.valid), self.input.ready.eq(register.take),
+            register.credit.eq(self.credit), self.reserve.eq(register.reserve),
+        ]
+        if plan.repeats:
+            m.d.comb += following.again.eq(step.again)
+        return register.operation
 
     def _kept(self, m: Module, address: Value, keep: Value, beat: Value) -> list[Value]:
         """Return the rows above the beat that arrived at its position, oldest first; move them up by one."""

@@ -10,7 +10,7 @@ from crosstile_golden.errors import CrosstileError
 from crosstile_golden.numbers import NumberFormat
 
 from .same_format import SameFormat
-from .timing import Operations
+from .timing import DECIDED_CYCLE, Operations
 
 DEEP = 16  # words from which a memory's output gets a register of its own
 
@@ -101,6 +101,11 @@ class LineBufferPlan(SameFormat):
         return self.reach + self.repeats
 
     @property
+    def steps_fetched(self) -> bool:
+        """Whether a row takes so long that the next row's step is fetched meanwhile."""
+        return self.words > 1
+
+    @property
     def read_cycles(self) -> int:
         """Cycles from an address to its word."""
         return 2 if self.words >= DEEP else 1
@@ -136,7 +141,7 @@ class LineBufferPlan(SameFormat):
         """One frame: takes in passes in which a row arrives, sends in passes that send a window."""
         takes = np.repeat([step.intake for step in self.row_steps], self.words)
         sends = np.repeat([step.emit for step in self.row_steps], self.words)
-        return Operations(takes, sends).repeated(self.frames)
+        return Operations(takes, sends, first=1 if self.steps_fetched else DECIDED_CYCLE).repeated(self.frames)
 
     @property
     def cycles_per_frame(self) -> int:

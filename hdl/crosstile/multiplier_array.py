@@ -11,11 +11,10 @@ from amaranth.lib.wiring import In, Out
 from crosstile_golden.numbers import Integers, signed_bits_for
 
 from .crosspoint_plan import CrosspointPlan
+from .fold import weights_in_blocks
 from .load_bus import WORD_BITS, Contents, LoadedMemory, load_bus
 from .multiplier import Multiplier
 from .streams import beat_layout
-
-BLOCK_DEPTH, BLOCK_BITS = 8, 8192  # from these on, weights ask for block RAM
 
 
 def weight_contents(plan: CrosspointPlan) -> Contents:
@@ -136,8 +135,7 @@ class MultiplierArray(wiring.Component):
         """Return the weights at the address, two cycles after it was given."""
         plan = self.plan
         bits, count, depth = plan.layer.weight_bits, plan.fold.multipliers, len(plan.weight_words)
-        # One address drives them all: a large table in LUTs would spread it over the whole device.
-        large = depth >= BLOCK_DEPTH and bits * count * depth >= BLOCK_BITS
+        large = weights_in_blocks(depth, bits * count)
         stored = self._loaded(m, large) if plan.loadable else self._fixed(m, large)
         register: Value = stored
         if depth > 1 or not plan.loadable:

@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .counters import counter
+from .streams import delay
 
 
 class Program(wiring.Component):
@@ -42,4 +43,31 @@ class Program(wiring.Component):
             self.word.as_value().eq(read.data),
         ]
         m.d.sync += self.ready.eq(1)
+        return m
+
+
+class PrefetchedProgram(wiring.Component):
+    """Presents one word at a time in a register, from the first cycle on; the next is fetched meanwhile.
+
+    So `advance`, late in its cycle, is an enable and nothing else, where in `Program` it is an input of the logic that
+    synthesis makes of a small memory.
+
+    Parameters: as `Program`; `early`: `advance` is a register, or nearly, and fetches in its own cycle.
+    Timing: the next word shows one cycle after `advance`: in any cycle but the first after reset if `early`, else in
+    every second at most, which the first is not.
+    """
+
+    advance: Signal
+
+    def __init__(self, layout: data.StructLayout, words: Sequence[Mapping[str, int]], early: bool = False):
+        self.layout, self.words, self.early = layout, list(words), early
+        super().__init__({"advance": In(1), "word": Out(layout, init=self.words[0])})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the stored words, from the second on, and a register that begins with the first."""
+        m = Module()
+        m.submodules.program = program = Program(self.layout, [*self.words[1:], self.words[0]])
+        m.d.comb += program.advance.eq(self.advance if self.early else delay(m, self.advance, 1, "fetch", resets=True))
+        with m.If(self.advance):
+            m.d.sync += self.word.as_value().eq(program.word.as_value())
         return m

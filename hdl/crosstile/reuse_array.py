@@ -5,8 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .fold import weights_in_blocks
 from .multiplier import Multiplier
-from .multiplier_array import BLOCK_BITS, BLOCK_DEPTH, Bounded, adder_tree, registered
+from .multiplier_array import Bounded, adder_tree, registered
 from .reuse_plan import ReusePlan
 from .streams import beat_layout
 
@@ -74,9 +75,7 @@ class ReuseArray(wiring.Component):
             sum((value & (1 << bits) - 1) << bits * n for n, value in enumerate(word.ravel().tolist()))
             for word in plan.weight_words
         ]
-        # One address drives them all: a large table in LUTs would spread it over the whole device.
-        large = depth >= BLOCK_DEPTH and width * depth >= BLOCK_BITS
-        attributes = {"rom_style": "block"} if large else {}
+        attributes = {"rom_style": "block"} if weights_in_blocks(depth, width) else {}
         m.submodules.weights = memory = Memory(shape=width, depth=depth, init=values, attrs=attributes)
         read = memory.read_port(domain="sync")
         register = Signal(width, name="weight", reset_less=True)

@@ -22,6 +22,7 @@ QUEUE_CYCLES = 2  # from a beat entering a queue to its showing at the output
 FREE_CYCLES = 2  # from a beat's leaving a queue to its place being free
 DEEP_QUEUE = 32  # places beyond which a queue's memory is a block RAM: registers follow it
 DEEP_QUEUE_CYCLES = 5  # through such a queue
+DECIDED_CYCLE = 2  # first operation after reset: one cycle for a program's first word, one for what it decides
 FRAMES_TO_SETTLE = 12
 UNKNOWN = 1 << 62  # a cycle that is not known yet
 FIRST_RUN = 4  # frames after which to look whether all has settled
@@ -40,7 +41,7 @@ class Operations:
     takes   beats taken, or parts of them (`Input.split`)
     sends   places that it reserves in the output queues
     shows   beats that enter those queues with it, of places reserved so far; left out, those of its own
-    first   cycle of the first operation after reset, if it need not wait: a sequencer's program shows after one
+    first   cycle of the first operation after reset, if it need not wait
     """
 
     takes: Counts

@@ -56,11 +56,12 @@ class WinogradEngine(wiring.Component):
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth, self.late.output)
         wiring.connect(m, wiring.flipped(self.input), windows.input)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
-        late, lead = plan.weight_cycles, plan.weight_cycles + OPERAND_CYCLES + plan.tree_levels
+        operation, late = sequencer.operation, plan.weight_cycles
+        lead = late + OPERAND_CYCLES + plan.tree_levels + plan.gather_cycles
         m.d.comb += [
             windows.credit.eq(arrival.credit),
             arrival.reserve.eq(windows.reserve),
-            arrival.taken.eq(sequencer.taken),
+            arrival.taken.eq(operation.arrive),
             sequencer.complete.eq(arrival.complete),
             sequencer.credit.eq(queue.credit),
             queue.reserve.eq(sequencer.reserve),
@@ -68,14 +69,14 @@ class WinogradEngine(wiring.Component):
             store.beat.eq(windows.beat),
             store.last.eq(arrival.last),
             store.switch.eq(arrival.switch),
-            store.word.eq(delay(m, sequencer.word, late, "word")),
-            store.tile.eq(delay(m, sequencer.tile, late, "tile")),
-            products.address.eq(sequencer.base + sequencer.weight),
-            products.switch.eq(sequencer.switch),
+            store.word.eq(delay(m, operation.word, late, "word")),
+            store.tile.eq(delay(m, operation.tile, late, "tile")),
+            products.address.eq(operation.weight),
+            products.switch.eq(operation.switch),
             products.operands.eq(store.operands),
-            products.issue.eq(delay(m, sequencer.issue, lead, "issue", resets=True)),
-            products.last.eq(delay(m, sequencer.last, lead, "last")),
-            queue.beat.as_value().eq(self._results(m, products.sums, delay(m, sequencer.switch, lead, "switch"))),
+            products.issue.eq(delay(m, operation.issue, lead, "issue", resets=True)),
+            products.last.eq(delay(m, operation.last, lead, "last")),
+            queue.beat.as_value().eq(self._results(m, products.sums, delay(m, operation.switch, lead, "switch"))),
             queue.push.eq(delay(m, sequencer.reserve, plan.pipeline_cycles, "push", resets=True)),
         ]
         return m

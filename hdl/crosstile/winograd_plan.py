@@ -11,6 +11,7 @@ from crosstile_golden.network import ConvolutionLayer
 from crosstile_golden.numbers import NumberFormat
 from crosstile_golden.winograd import TILE
 
+from .fold import weights_in_blocks
 from .line_buffer_plan import LineBufferPlan
 from .timing import FREE_CYCLES, Input, Node, Operations, Queue
 from .winograd_fold import TileFold, check_winograd, legal_tile_folds
@@ -151,8 +152,19 @@ class WinogradPlan:
 
     @property
     def weight_cycles(self) -> int:
-        """Cycles by which weights come later because they are transformed on their way."""
-        return self.numbers.weight_transform.latency if self.weights == "raw" else 0
+        """Cycles that weights take from their memory's register on: transformed, or a long way from block RAM."""
+        return self.numbers.weight_transform.latency if self.weights == "raw" else int(self.weights_in_blocks)
+
+    @property
+    def weights_in_blocks(self) -> bool:
+        """Whether the weights are in block RAM, and not in tables."""
+        words = len(self.numbers.weight_words)
+        return weights_in_blocks(words, self.weight_memory_bits // words)
+
+    @property
+    def gather_cycles(self) -> int:
+        """Cycles from the sums over the channels of a cycle, beside their multipliers, to where they are added up."""
+        return int(self.channel_groups > 1)
 
     @property
     def write_cycles(self) -> int:
@@ -196,7 +208,7 @@ class WinogradPlan:
         beats = np.flatnonzero(operations.sends).reshape(-1, self.beats_per_tile)
         first, last = np.zeros_like(operations.sends), np.zeros_like(operations.sends)
         first[beats[:, 0]] = last[beats[:, -1]] = True
-        return Operations(operations.takes, first, last)
+        return Operations(operations.takes, first, last, operations.first)
 
     @cached_property
     def operations(self) -> Operations:
@@ -219,7 +231,7 @@ class WinogradPlan:
     @property
     def pipeline_cycles(self) -> int:
         """Cycles from the operation that ends a pass to its partial sums entering the queue."""
-        cycles = self.weight_cycles + OPERAND_CYCLES + self.tree_levels + SUM_CYCLES
+        cycles = self.weight_cycles + OPERAND_CYCLES + self.tree_levels + self.gather_cycles + SUM_CYCLES
         return cycles + self.numbers.partial_sum_transform.latency
 
     # Cost

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .multiplier import Multiplier
-from .multiplier_array import BLOCK_BITS, BLOCK_DEPTH, Bounded, adder_tree
+from .multiplier_array import Bounded, adder_tree
 from .streams import delay
 from .winograd_plan import WinogradPlan
 from .winograd_transform import WeightTransform, tile_layout
@@ -22,7 +22,7 @@ class WinogradProducts(wiring.Component):
 
     Members: `address` in the cycle of issue, `switch` the sizes of its weights; `operands`, `TileStore.READ_CYCLES` +
     `WinogradPlan.weight_cycles` later; `issue` and `last` as the products of the operation are added to the sums,
-    OPERAND_CYCLES + tree levels + weight cycles after issue; `sums` one cycle after `last`.
+    OPERAND_CYCLES + weight cycles + tree levels + gather cycles after issue; `sums` one cycle after `last`.
     """
 
     def __init__(self, plan: WinogradPlan):
@@ -69,11 +69,15 @@ class WinogradProducts(wiring.Component):
         return multiplier.y
 
     def _sum(self, m: Module, term: Value, bits: int, name: str) -> Value:
-        """Return the sum over a pass: what is accumulated is cleared as it leaves, which costs no selector."""
+        """Return the sum over a pass: what is accumulated is cleared as it leaves, which costs no selector.
+
+        A register halves the way from the columns of multipliers to the accumulators.
+        """
         total = Signal(signed(bits), name=name, reset_less=True)
         if self.plan.channel_groups == 1:
             m.d.sync += total.eq(term)
             return total
+        term = delay(m, term, self.plan.gather_cycles, f"{name}_term")
         accumulator = Signal(signed(bits), name=f"{name}_accumulator")
         following = Signal(signed(bits), name=f"{name}_following")
         m.d.comb += following.eq(accumulator + term)
@@ -92,6 +96,8 @@ class WinogradProducts(wiring.Component):
         taps = (plan.layer.weight_bits,) * words.shape[-1] if raw else plan.numbers.weight_bits
         bits = [taps[index % len(taps)] for index in range(count)]
         stored = self._stored(m, rows, bits)
+        if not raw:
+            stored = delay(m, stored, plan.weight_cycles, "near")
         fields, offset = [], 0
         for width in bits:
             fields.append(stored[offset : offset + width].as_signed())
@@ -116,8 +122,7 @@ class WinogradProducts(wiring.Component):
     def _stored(self, m: Module, rows: list[list[int]], bits: list[int]) -> Value:
         """Return what a memory that is never written holds at the address, two cycles later."""
         width = sum(bits)
-        large = len(rows) >= BLOCK_DEPTH and width * len(rows) >= BLOCK_BITS
-        attributes = {"rom_style": "block"} if large else {}
+        attributes = {"rom_style": "block"} if self.plan.weights_in_blocks else {}
         words = [_packed(row, bits) for row in rows]
         m.submodules.weights = memory = Memory(shape=width, depth=len(words), init=words, attrs=attributes)
         read = memory.read_port(domain="sync")

@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .counters import counter
-from .program import Program
-from .streams import delay
+from .operation_register import OperationRegister
+from .program import PrefetchedProgram
 from .winograd_plan import WinogradPlan
 
 
@@ -31,94 +31,82 @@ def _reach(plan: WinogradPlan, axis: int) -> int:
     return parts * plan.pass_operations
 
 
-class TileSteps(wiring.Component):
-    """Presents the present tile along one axis; the next is fetched meanwhile.
+def _steps(plan: WinogradPlan, axis: int, early: bool) -> PrefetchedProgram:
+    """Return the tiles along one axis: after the last the first again."""
+    steps, reach, sizes = plan.programs[axis].steps, _reach(plan, axis), plan.numbers.kernel[axis]
+    words = [
+        {
+            "base": step.part * reach, "last": int(step is steps[-1]),
+            "switch": sizes.index(step.size) if len(sizes) > 1 else 0,
+        }
+        for step in steps
+    ]
+    return PrefetchedProgram(step_layout(plan, axis), words, early)
 
-    Parameters: `early`: `advance` is a register, or nearly, and fetches in its own cycle.
-    Members: `word`, see `step_layout`, in registers; `advance`, the next from the next cycle on, after the last the
-    first again.
-    Timing: `advance` in any cycle but the first after reset if `early`, else every second cycle at most.
+
+def operation_layout(plan: WinogradPlan) -> data.StructLayout:
+    """Return what an operation tells the datapath in the cycle it is issued.
+
+    arrive      the operation is a tile's first: it is taken from the tile store
+    issue       an operation is issued
+    last        last of a pass
+    weight      address of the weights
+    word, tile  address in the tile store
+    switch      sizes of the tile's part
     """
-
-    advance: Signal
-
-    def __init__(self, plan: WinogradPlan, axis: int, early: bool = False):
-        self.early = early
-        self.layout = step_layout(plan, axis)
-        steps, reach = plan.programs[axis].steps, _reach(plan, axis)
-        self.words = [
-            {
-                "base": step.part * reach, "last": int(step is steps[-1]),
-                "switch": plan.numbers.kernel[axis].index(step.size) if len(plan.numbers.kernel[axis]) > 1 else 0,
-            }
-            for step in steps
-        ]
-        super().__init__({"word": Out(self.layout, init=self.words[0]), "advance": In(1)})
-
-    def elaborate(self, _platform: object) -> Module:
-        """Return the stored steps, from the second on, and a register that begins with the first."""
-        m = Module()
-        m.submodules.program = program = Program(self.layout, [*self.words[1:], self.words[0]])
-        m.d.comb += program.advance.eq(self.advance if self.early else delay(m, self.advance, 1, "fetch", resets=True))
-        with m.If(self.advance):
-            m.d.sync += self.word.as_value().eq(program.word.as_value())
-        return m
+    return data.StructLayout({
+        "arrive": 1, "issue": 1, "last": 1, "weight": range(len(plan.numbers.weight_words)),
+        "word": range(plan.words), "tile": range(plan.store_tiles),
+        "switch": sum(plan.numbers.activation_transform.switch_bits),
+    })
 
 
 class WinogradSequencer(wiring.Component):
     """Walks tiles, outermost axis first; of each all filters, and of each filter all channels.
 
-    Members: `complete`, the next tile is there, and `taken`, with its first operation; `credit` and `reserve`, the
-    places of the output queue; in the cycle of issue `issue`, `last` of a pass, `weight`, `word` and `tile`, addresses;
-    `base`, what the tile's part adds to the weights' address; `switch`, its sizes.
-    Timing: an operation per cycle unless a tile's first waits for `complete` or `reserve` for `credit`; see
-    `WinogradPlan.operations`.
+    Members: `complete`, the next tile is there; `credit` and `reserve`, the places of the output queue; `operation`,
+    see `operation_layout`.
+    Timing: an operation per cycle unless a tile's first waits for `complete` or `reserve` for `credit`, each decided a
+    cycle before; see `WinogradPlan.operations`.
     """
 
     complete: Signal
-    taken: Signal
     credit: Signal
     reserve: Signal
-    issue: Signal
-    last: Signal
-    weight: Signal
-    word: Signal
-    tile: Signal
-    base: Signal
-    switch: Signal
+    operation: data.View
 
     def __init__(self, plan: WinogradPlan):
         self.plan = plan
         super().__init__({
-            "complete": In(1), "taken": Out(1), "credit": In(1), "reserve": Out(1),
-            "issue": Out(1), "last": Out(1), "weight": Out(range(plan.pass_operations)),
-            "word": Out(range(plan.words)), "tile": Out(range(plan.store_tiles)),
-            "base": Out(range(len(plan.numbers.weight_words))),
-            "switch": Out(sum(plan.numbers.activation_transform.switch_bits)),
+            "complete": In(1), "credit": In(1), "reserve": Out(1), "operation": Out(operation_layout(plan)),
         })
 
     def elaborate(self, _platform: object) -> Module:
         """Return the counters: operations of a tile, and tiles along each axis."""
         m = Module()
         plan = self.plan
-        go, first = Signal(), Signal(init=1)
+        m.submodules.register = register = OperationRegister(self.operation.shape(), ("issue",))
+        go, following = ~register.held, register.following
         cycle, end = counter(m, plan.slot_cycles, go, "cycle")
         works = self._works(m, cycle, end, go)
         base, switch = tile_steps(m, plan, "tile", go & end)
         word, pass_end = self._words(m, go & works)
-        m.d.comb += [
-            go.eq((~first | self.complete) & (~(works & pass_end) | self.credit)),
-            self.taken.eq(go & first),
-            self.reserve.eq(go & works & pass_end),
-            self.issue.eq(go & works),
-            self.last.eq(pass_end),
-            self.weight.eq(cycle),
-            self.word.eq(word),
-            self.base.eq(base),
-            self.switch.eq(switch),
-        ]
+        first, tile = Signal(init=1), Signal(range(plan.store_tiles))
         with m.If(go):
-            m.d.sync += [first.eq(end), self.tile.eq(self.tile + end)]
+            m.d.sync += [first.eq(end), tile.eq(tile + end)]
+        m.d.comb += [
+            register.sends.eq(works & pass_end),
+            following.arrive.eq(first),
+            following.issue.eq(works),
+            following.last.eq(pass_end),
+            following.weight.eq(base + cycle),
+            following.word.eq(word),
+            following.tile.eq(tile),
+            following.switch.eq(switch),
+            register.input_valid.eq(self.complete),
+            register.credit.eq(self.credit), self.reserve.eq(register.reserve),
+            self.operation.eq(register.operation),
+        ]
         return m
 
     def _works(self, m: Module, cycle: Value, end: Value, go: Value) -> Value:
@@ -141,14 +129,14 @@ class WinogradSequencer(wiring.Component):
         turn = Signal(range(plan.words), name="turn")
         with m.If(step & pass_end & passes_end):
             m.d.sync += turn.eq(Mux(turn == plan.words - plan.channel_groups, 0, turn + plan.channel_groups))
-        return (turn + channel)[: len(self.word)], pass_end
+        return (turn + channel)[: len(turn)], pass_end
 
 
 def tile_steps(
     m: Module, plan: WinogradPlan, name: str, advance: Value, early: bool = False
 ) -> tuple[Value, Value]:
     """Return of the present tile the weights' base and the switch; `advance` goes to the next, innermost axis first."""
-    steps = [TileSteps(plan, axis, early) for axis in range(len(plan.programs))]
+    steps = [_steps(plan, axis, early) for axis in range(len(plan.programs))]
     for axis in reversed(range(len(steps))):
         m.submodules[f"{name}_{axis}"] = steps[axis]
         m.d.comb += steps[axis].advance.eq(advance)

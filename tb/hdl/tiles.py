@@ -100,5 +100,5 @@ def prove_tiles(plan: WinogradPlan, count: int = 2, dut: Any = None, **settings:
         queue = Queue(plan.pipeline_cycles + 4)
         predict(winograd_nodes(plan, [Input(None, start=1 - QUEUE_CYCLES)], [queue]), count)
         assert run.cycles == queue.shows
-        assert run.taken[0] == 1  # a cycle until the first place is offered
+        assert run.taken[0] == plan.arrival_operations.first
     return run
