@@ -47,6 +47,14 @@ def test_tiles_are_convolved_exactly_in_the_predicted_cycles(name: str, weights:
         prove_tiles(WinogradPlan(layer, fold, weights))
 
 
+@pytest.mark.parametrize("channels", [4, 16])
+def test_weights_in_block_ram_come_a_cycle_later_and_meet_their_tiles(channels: int) -> None:
+    """Products are added up over several cycles, or over none."""
+    plan = WinogradPlan(convolution(16, 16, (7,), (3,), begin=(1,), end=(1,), seed=4), TileFold(channels, 2))
+    assert (plan.weights_in_blocks, plan.weight_cycles, plan.gather_cycles) == (True, 1, channels == 4)
+    prove_tiles(plan)
+
+
 @pytest.mark.parametrize("stall", STALLS)
 @pytest.mark.parametrize("reset_at", [None, 0, 37])
 def test_stalls_and_reset_lose_nothing(stall: str, reset_at: int | None) -> None:
