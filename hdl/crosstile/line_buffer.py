@@ -56,21 +56,25 @@ class LineWindows(wiring.Component):
     the lower end, and the word moves up by a row: no row is ever searched for. A window that is sent again is
     read from the words as they are: nothing arrives, and nothing moves.
 
-    Parameters: `plan`; `late`, the input is, see `Late`.
-    Members: `input`; `credit`, there is room for a beat, and `reserve`, it is taken; `beat`.
+    Parameters: `plan`; `late`, the input is, see `Late`; `burst`, beats that share a place, a divisor of a position's.
+    Members: `input`; `credit`, there is a place, and `reserve`, it is taken, with the first beat of a burst; `emits`,
+    a beat comes, and `ends`, the last of a burst; `beat`.
     Timing: an operation per cycle, see `LineBufferPlan.operations`, each decided a cycle before; `beat` comes
-    `LineBufferPlan.pipeline_cycles` after `reserve`.
+    `LineBufferPlan.pipeline_cycles` after `emits`.
     """
 
     input: stream.Interface
     credit: Signal
     reserve: Signal
+    emits: Signal
+    ends: Signal
 
-    def __init__(self, plan: LineBufferPlan, late: bool = False):
-        self.plan, self.late = plan, late
+    def __init__(self, plan: LineBufferPlan, late: bool = False, burst: int = 1):
+        self.plan, self.late, self.burst = plan, late, burst
         super().__init__({
             "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),
-            "credit": In(1), "reserve": Out(1), "beat": Out(plan.lanes_out * plan.number_format.bits),
+            "credit": In(1), "reserve": Out(1), "emits": Out(1), "ends": Out(1),
+            "beat": Out(plan.lanes_out * plan.number_format.bits),
         })
 
     def _steps(self, m: Module, advance: Value) -> tuple[data.View, Value]:
@@ -103,24 +107,37 @@ class LineWindows(wiring.Component):
     def _operation(self, m: Module) -> data.View:
         """Return the operation issued: `keep`, the word at `address` moves up; `taps` and `again` are a `RowStep`'s."""
         plan = self.plan
-        layout = {"arrive": 1, "keep": 1, "address": range(plan.words), "taps": plan.kernel}
+        layout = {"arrive": 1, "keep": 1, "emits": 1, "ends": 1, "address": range(plan.words), "taps": plan.kernel}
         layout |= {"again": 1} if plan.repeats else {}
-        m.submodules.register = register = OperationRegister(data.StructLayout(layout), ("keep",))
+        m.submodules.register = register = OperationRegister(data.StructLayout(layout), ("keep", "emits", "ends"))
         go, following = Signal(), register.following
         word, word_last = counter(m, plan.words, go, "word")
         step, ready = self._steps(m, go & word_last)
+        first, last = self._burst(m, go & step.emit)
         m.d.comb += [
             go.eq(ready & ~register.held),
-            register.sends.eq(ready & step.emit),
+            register.sends.eq(ready & step.emit & first),
             following.arrive.eq(ready & step.intake),
             following.keep.eq(ready & (~step.again if plan.repeats else 1)),
+            following.emits.eq(ready & step.emit), following.ends.eq(ready & step.emit & last),
             following.address.eq(word), following.taps.eq(step.taps),
             register.input_valid.eq(self.input.valid), self.input.ready.eq(register.take),
             register.credit.eq(self.credit), self.reserve.eq(register.reserve),
+            self.emits.eq(register.operation.emits), self.ends.eq(register.operation.ends),
         ]
         if plan.repeats:
             m.d.comb += following.again.eq(step.again)
         return register.operation
+
+    def _burst(self, m: Module, step: Value) -> tuple[Value, Value]:
+        """Return whether the beat is the first of its burst, and whether it is the last."""
+        if self.burst == 1:
+            return Const(1, 1), Const(1, 1)
+        _, last = counter(m, self.burst, step, "beat")
+        first = Signal(init=1)
+        with m.If(step):
+            m.d.sync += first.eq(last)
+        return first, last
 
     def _kept(self, m: Module, address: Value, keep: Value, beat: Value) -> list[Value]:
         """Return the rows above the beat that arrived at its position, oldest first; move them up by one."""

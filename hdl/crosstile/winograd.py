@@ -49,7 +49,7 @@ class WinogradEngine(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.sequencer = sequencer = WinogradSequencer(plan)
-        m.submodules.windows = windows = LineWindows(plan.buffers[-1], self.late.input)
+        m.submodules.windows = windows = LineWindows(plan.buffers[-1], self.late.input, plan.beats_per_tile)
         m.submodules.arrival = arrival = TileArrival(plan)
         m.submodules.store = store = TileStore(plan)
         m.submodules.products = products = WinogradProducts(plan)
@@ -61,6 +61,8 @@ class WinogradEngine(wiring.Component):
         m.d.comb += [
             windows.credit.eq(arrival.credit),
             arrival.reserve.eq(windows.reserve),
+            arrival.emits.eq(windows.emits),
+            arrival.ends.eq(windows.ends),
             arrival.taken.eq(operation.arrive),
             sequencer.complete.eq(arrival.complete),
             sequencer.credit.eq(queue.credit),

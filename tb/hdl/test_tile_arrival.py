@@ -27,12 +27,12 @@ def test_places_and_tiles_are_counted_to_the_cycle(name: str, chances: tuple[flo
     plan, dice = PLANS[name], random.Random(name)
     dut: Any = TileArrival(plan)
     beats, pipeline = plan.beats_per_tile, plan.buffers[-1].pipeline_cycles
-    reserved: list[int] = []
+    emitted: list[int] = []
     taken: list[int] = []
 
     def complete(cycle: int) -> int:
         """Return the tiles whose word is there, by the plan."""
-        return sum(end < cycle - plan.arrival_pipeline_cycles for end in reserved[beats - 1 :: beats])
+        return sum(end < cycle - plan.arrival_pipeline_cycles for end in emitted[beats - 1 :: beats])
 
     def free_again(cycle: int) -> int:
         """Return the tiles whose place is free again."""
@@ -40,19 +40,22 @@ def test_places_and_tiles_are_counted_to_the_cycle(name: str, chances: tuple[flo
 
     async def process(context: Any) -> None:
         for cycle in range(400):
-            begun = -(-len(reserved) // beats)
-            room = len(reserved) % beats > 0 or begun - free_again(cycle) < plan.store_tiles - 1
-            assert context.get(dut.credit) == room
+            begun = -(-len(emitted) // beats)
+            first = len(emitted) % beats == 0
+            room = begun - free_again(cycle) < plan.store_tiles - 1
+            assert not first or context.get(dut.credit) == room
             assert context.get(dut.complete) == (complete(cycle) > len(taken))
-            arrives = cycle - pipeline in reserved
+            arrives = cycle - pipeline in emitted
             assert context.get(dut.take) == arrives
             if arrives:
-                assert context.get(dut.last) == ((reserved.index(cycle - pipeline) + 1) % beats == 0)
-            reserve = cycle > 0 and room and dice.random() < chances[0]
+                assert context.get(dut.last) == ((emitted.index(cycle - pipeline) + 1) % beats == 0)
+            emits = cycle > 0 and (room or not first) and dice.random() < chances[0]
             take = complete(cycle) > len(taken) and dice.random() < chances[1]
-            context.set(dut.reserve, reserve)
+            context.set(dut.reserve, emits and first)
+            context.set(dut.emits, emits)
+            context.set(dut.ends, emits and len(emitted) % beats == beats - 1)
             context.set(dut.taken, take)
-            reserved.extend([cycle] * reserve)
+            emitted.extend([cycle] * emits)
             taken.extend([cycle] * take)
             await context.tick()
 
