@@ -38,9 +38,9 @@ def tally(m: Module, count: Signal, some: Signal, more: Value, fewer: Value) -> 
     What `fewer` means for the flag is worked out beside it: it may come late in its cycle.
     """
     with m.If(more ^ fewer):
-        m.d.sync += [count.eq(Mux(more, count + 1, count - 1)), some.eq(more | several(count))]
+        m.d.sync += [count.eq(Mux(more, count + 1, count - 1)), some.eq(more | _several(count))]
 
 
-def several(count: Value) -> Value:
+def _several(count: Value) -> Value:
     """Return whether a count is above 1."""
     return count[1:].any() if len(count) > 1 else Const(0, 1)

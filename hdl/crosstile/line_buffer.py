@@ -5,6 +5,7 @@ from itertools import pairwise
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from crosstile_golden.errors import CrosstileError
 
 from .counters import counter
 from .line_buffer_plan import LineBufferPlan
@@ -61,6 +62,7 @@ class LineWindows(wiring.Component):
     a beat comes, and `ends`, the last of a burst; `beat`.
     Timing: an operation per cycle, see `LineBufferPlan.operations`, each decided a cycle before; `beat` comes
     `LineBufferPlan.pipeline_cycles` after `emits`.
+    Raises `CrosstileError` for a burst that does not divide.
     """
 
     input: stream.Interface
@@ -70,6 +72,9 @@ class LineWindows(wiring.Component):
     ends: Signal
 
     def __init__(self, plan: LineBufferPlan, late: bool = False, burst: int = 1):
+        beats = plan.channels // plan.lanes
+        if burst < 1 or beats % burst:
+            raise CrosstileError(f"layer {plan.name}: burst must divide the {beats} beats of a position, not {burst}")
         self.plan, self.late, self.burst = plan, late, burst
         super().__init__({
             "input": In(stream.Signature(beat_layout(plan.number_format, plan.lanes_in))),

@@ -8,7 +8,7 @@ from .line_buffer import LineWindows
 from .streams import PROMPT, CreditQueue, Late, beat_layout, delay
 from .tile_arrival import TileArrival
 from .tile_store import TileStore
-from .winograd_plan import OPERAND_CYCLES, WinogradPlan
+from .winograd_plan import WinogradPlan
 from .winograd_products import WinogradProducts
 from .winograd_sequencer import WinogradSequencer
 from .winograd_transform import PartialSumTransform
@@ -56,8 +56,7 @@ class WinogradEngine(wiring.Component):
         m.submodules.queue = queue = CreditQueue(self.output_layout, self.depth, self.late.output)
         wiring.connect(m, wiring.flipped(self.input), windows.input)
         wiring.connect(m, queue.output, wiring.flipped(self.output))
-        operation, late = sequencer.operation, plan.weight_cycles
-        lead = late + OPERAND_CYCLES + plan.tree_levels + plan.gather_cycles
+        operation, late, lead = sequencer.operation, plan.weight_cycles, plan.lead_cycles
         m.d.comb += [
             windows.credit.eq(arrival.credit),
             arrival.reserve.eq(windows.reserve),

@@ -229,10 +229,14 @@ class WinogradPlan:
         return (self.fold.channels - 1).bit_length()
 
     @property
+    def lead_cycles(self) -> int:
+        """Cycles from an operation to its products, added up over the channels of a cycle, being added to the sums."""
+        return self.weight_cycles + OPERAND_CYCLES + self.tree_levels + self.gather_cycles
+
+    @property
     def pipeline_cycles(self) -> int:
         """Cycles from the operation that ends a pass to its partial sums entering the queue."""
-        cycles = self.weight_cycles + OPERAND_CYCLES + self.tree_levels + self.gather_cycles + SUM_CYCLES
-        return cycles + self.numbers.partial_sum_transform.latency
+        return self.lead_cycles + SUM_CYCLES + self.numbers.partial_sum_transform.latency
 
     # Cost
 

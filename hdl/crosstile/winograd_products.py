@@ -22,7 +22,7 @@ class WinogradProducts(wiring.Component):
 
     Members: `address` in the cycle of issue, `switch` the sizes of its weights; `operands`, `TileStore.READ_CYCLES` +
     `WinogradPlan.weight_cycles` later; `issue` and `last` as the products of the operation are added to the sums,
-    OPERAND_CYCLES + weight cycles + tree levels + gather cycles after issue; `sums` one cycle after `last`.
+    `WinogradPlan.lead_cycles` after issue; `sums` one cycle after `last`.
     """
 
     def __init__(self, plan: WinogradPlan):

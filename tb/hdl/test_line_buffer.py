@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from crosstile import line_buffer
-from crosstile.line_buffer import LineBuffer
+from crosstile.line_buffer import LineBuffer, LineWindows
 from crosstile.line_buffer_plan import DEEP, LineBufferPlan, strided_starts
 from crosstile.network_plan import least_depth
 from crosstile.streams import Late
@@ -402,3 +402,12 @@ def test_lanes_and_runs_that_do_not_divide_are_refused(lanes: int, run: int) -> 
     assert str(error.value) == (
         f"layer x: lanes must divide 6 channels and run must divide the lanes, not {lanes} and {run}"
     )
+
+
+@pytest.mark.parametrize("burst", [0, 3, 8])
+def test_a_burst_that_does_not_divide_the_beats_of_a_position_is_refused(burst: int) -> None:
+    plan = plan_of(channels=8, lanes=2)
+    assert LineWindows(plan, burst=4).burst == 4
+    with pytest.raises(CrosstileError) as error:
+        LineWindows(plan, burst=burst)
+    assert str(error.value) == f"layer x: burst must divide the 4 beats of a position, not {burst}"

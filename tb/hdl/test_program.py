@@ -10,8 +10,6 @@ from crosstile.program import PrefetchedProgram, Program
 from .bench import clocked
 
 LAYOUT = data.StructLayout({"bank": 3, "last": 1, "gap": 5})
-
-
 DEPTHS, CHANCES = [1, 2, 3, 8, 13], [1.0, 0.5, 0.1]
 
 
